@@ -1,0 +1,1 @@
+"""Module-wise weight decay from spectra, and its baselines (issue 4; nothing here yet)."""

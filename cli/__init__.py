@@ -1,0 +1,1 @@
+"""The command line: two Typer apps, no logic."""

@@ -1,0 +1,14 @@
+"""The one exception that users see: what was got, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class SpectraError(Exception):
+    """The user's input cannot be used. The message is one sentence or two, meant for the user as it is.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+class CheckpointError(SpectraError):
+    """A checkpoint cannot be opened or read; the message names the file and, where there is one, the tensor."""
