@@ -75,7 +75,7 @@ class Stored:
         return self.raw.shape
 
     @property
-    def T(self) -> Stored:
+    def T(self) -> Stored:  # noqa: N802 (numpy's name)
         """The transpose, without a copy."""
         return Stored(self.raw.T, self.dtype)
 
@@ -110,9 +110,7 @@ def float8_table(dtype: str) -> NDArray[np.float32]:
     exponent = (bits >> mantissa_bits) & ((1 << exponent_bits) - 1)
     mantissa = bits & ((1 << mantissa_bits) - 1)
     fraction = mantissa / (1 << mantissa_bits)
-    magnitude = np.where(
-        exponent == 0, np.ldexp(fraction, 1 - bias), np.ldexp(1.0 + fraction, exponent - bias)
-    )
+    magnitude = np.where(exponent == 0, np.ldexp(fraction, 1 - bias), np.ldexp(1.0 + fraction, exponent - bias))
     values = np.where(bits & 0x80, -magnitude, magnitude)
     if dtype.endswith("fnuz"):
         values[0x80] = np.nan

@@ -12,9 +12,7 @@ from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
-Role = Literal[
-    "q", "k", "v", "o", "gate", "up", "down", "qkv_in", "router", "embed", "lm_head", "conv", "other"
-]
+Role = Literal["q", "k", "v", "o", "gate", "up", "down", "qkv_in", "router", "embed", "lm_head", "conv", "other"]
 ROLES: tuple[Role, ...] = (
     "q", "k", "v", "o", "gate", "up", "down", "qkv_in", "router", "embed", "lm_head", "conv", "other",
 )  # fmt: skip

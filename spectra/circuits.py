@@ -1,0 +1,92 @@
+"""Spectra of the attention circuits W_QK and W_VP, head by head, without forming the (d, d) products.
+
+Legend: d = d_model; H heads, K key/value heads, Dh = head dimension of q and k, Dv of v; r = min(d, Dh).
+W_QK = W_K^T W_Q and W_VP = W_P W_V, both (d, d) (plasticity paper, sec. 5.2). With thin QRs W_K^T = Q_k R_k and
+W_Q^T = Q_q R_q the singular values of W_QK are those of R_k R_q^T, an (r, r) matrix; likewise W_VP from R_p and R_v.
+The factors R are small enough to keep, so q, k, v and o are read one at a time and in any order.
+
+Conventions, named in every row: `per_head` pairs query head h with key/value head h // (H / K) and divides the
+pseudo-rank by Dh; `summed` adds the products of all heads and divides by d. Norms between q and k, gains before the
+projections and rotary embeddings (offset 0) stay outside the product.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra import ranks
+from spectra.stored import Stored
+from spectra.types import AttentionRef, Status
+
+Floats = NDArray[np.float64]
+Side = Literal["q", "k", "v", "o"]
+
+PER_HEAD = "per_head: pseudo_rank = k / d_head; norms, gains and RoPE outside the product"
+SUMMED = "summed: all heads added, pseudo_rank = k / d_model; norms, gains and RoPE outside the product"
+
+
+def head_blocks(matrix: Stored, side: Side, attention: AttentionRef) -> Floats:
+    """One tall block a head: (heads of that side, d, Dh) from q, k, v (rows are heads) or o (columns are heads)."""
+    heads = attention.heads if side in ("q", "o") else attention.kv_heads
+    values = matrix.decode(np.float64)
+    wide = values.T if side in ("q", "k", "v") else values  # (d, heads * Dh)
+    return np.ascontiguousarray(wide.reshape(wide.shape[0], heads, -1).transpose(1, 0, 2))
+
+
+def head_factors(matrix: Stored, side: Side, attention: AttentionRef) -> Floats:
+    """R of the thin QR of every head's block, (heads, r, Dh). NaN where an entry is not finite."""
+    return factors(head_blocks(matrix, side, attention))
+
+
+def summed_factor(matrix: Stored, side: Side, attention: AttentionRef) -> Floats:
+    """R for the sum over heads, (1, min(d, K Dh), K Dh): blocks of query heads that share a key/value head add up."""
+    blocks = head_blocks(matrix, side, attention)  # (heads, d, Dh)
+    if side in ("q", "o"):
+        group = attention.heads // attention.kv_heads
+        blocks = blocks.reshape(attention.kv_heads, group, *blocks.shape[1:]).sum(axis=1)
+    return factors(np.ascontiguousarray(blocks.transpose(1, 0, 2).reshape(1, blocks.shape[1], -1)))
+
+
+def factors(blocks: Floats) -> Floats:
+    """R of the thin QR of each (d, Dh) block: (n, min(d, Dh), Dh)."""
+    if not np.isfinite(blocks).all():
+        n, d, width = blocks.shape
+        return np.full((n, min(d, width), width), np.nan)
+    if blocks.shape[1] <= blocks.shape[2]:  # wider than tall: the block is its own factor
+        return blocks
+    return np.asarray(np.linalg.qr(blocks, mode="r"))
+
+
+def singular_values(left: Floats, right: Floats) -> Floats:
+    """Singular values of left_h right_h^T for every head h: (H, min(r, r')), descending.
+
+    `left` (H or K, r, Dh), `right` (H or K, r', Dh): the shorter one is repeated over the groups of the longer.
+    """
+    heads = max(left.shape[0], right.shape[0])
+    left = np.repeat(left, heads // left.shape[0], axis=0)
+    right = np.repeat(right, heads // right.shape[0], axis=0)
+    product = left @ right.transpose(0, 2, 1)
+    values: Floats = np.full((heads, min(product.shape[1:])), np.nan)
+    finite = np.isfinite(product).all(axis=(1, 2))
+    values[finite] = np.linalg.svd(product[finite], compute_uv=False)
+    return values
+
+
+def circuit_columns(values: Floats, denominator: int, d_model: int) -> tuple[Status, dict[str, float | int | None]]:
+    """Status and columns of one circuit from its singular values, (r,) descending."""
+    names = ("pseudo_rank", "pseudo_rank_d_model", "effective_rank", "spectral_norm", "frobenius_norm")
+    if not np.isfinite(values).all():
+        return "non_finite", dict.fromkeys(names)
+    if not values.size or values[0] <= 0.0:
+        return "degenerate", dict.fromkeys(names) | {"spectral_norm": 0.0, "frobenius_norm": 0.0}
+    count = ranks.pseudo_rank_count(values)
+    return "ok", {
+        "pseudo_rank": count / denominator,
+        "pseudo_rank_d_model": count / d_model,
+        "effective_rank": ranks.effective_rank(values),
+        "spectral_norm": float(values[0]),
+        "frobenius_norm": float(np.sqrt(np.sum(values**2))),
+    }

@@ -1,0 +1,123 @@
+"""Eigenvalues of one matrix -> the columns of its row. What each column means is stated in `metrics.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra import norms, ranks, tails
+from spectra.bulk import bulk
+from spectra.spectrum import Spectrum
+from spectra.tails import FitName
+from spectra.types import Histogram, TailFit
+
+Floats = NDArray[np.float64]
+Value = float | int | str | bool | None
+
+FITS: tuple[FitName, ...] = ("hill", "gof", "fix_finger")
+ESD_BINS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Which fits are made, and how. `two_sided` changes goodness-of-fit and fix-finger (METHODS section 1: never mix)."""
+
+    fits: tuple[FitName, ...] = FITS
+    min_eigenvalues: int = tails.MIN_EIGENVALUES
+    min_tail: int = 2
+    two_sided: bool = False
+
+
+def fit_all(eigenvalues: Floats, options: FitOptions) -> dict[FitName, TailFit]:
+    """The fits asked for, by name. `eigenvalues`: (M,), ascending, zeros included."""
+    least = options.min_eigenvalues
+    made: Mapping[FitName, Callable[[], TailFit]] = {
+        "hill": lambda: tails.hill(eigenvalues, least),
+        "gof": lambda: tails.goodness_of_fit(
+            eigenvalues, min_eigenvalues=least, min_tail=options.min_tail, two_sided=options.two_sided
+        ),
+        "fix_finger": lambda: tails.fix_finger(
+            eigenvalues, min_eigenvalues=least, min_tail=options.min_tail, two_sided=options.two_sided
+        ),
+    }
+    return {name: made[name]() for name in options.fits}
+
+
+def fit_columns(fits: Mapping[FitName, TailFit]) -> dict[str, Value]:
+    """`alpha_<fit>` and `_stderr _xmin _tail_size _ks _status` of every fit; None where the fit was not asked for."""
+    columns: dict[str, Value] = {}
+    for name in FITS:
+        fit = fits.get(name)
+        ok = fit is not None and fit.status == "ok"
+        columns[f"alpha_{name}"] = fit.alpha if fit and ok else None
+        columns[f"alpha_{name}_stderr"] = fit.stderr if fit and ok else None
+        columns[f"alpha_{name}_xmin"] = fit.xmin if fit and ok else None
+        columns[f"alpha_{name}_tail_size"] = fit.tail_size if fit else None
+        columns[f"alpha_{name}_ks"] = fit.ks if fit and ok else None
+        columns[f"alpha_{name}_status"] = fit.status if fit else "not_requested"
+        columns[f"alpha_{name}_small_tail"] = fit.tail_size < tails.SMALL_TAIL if fit and ok else None
+    return columns
+
+
+def shape_columns(eigenvalues: Floats, fits: Mapping[FitName, TailFit]) -> dict[str, float]:
+    """Norms, ranks and the alpha-dependent norms of a spectrum with at least one positive eigenvalue; NaN for no fit."""
+    singular = np.sqrt(eigenvalues)
+    columns = {
+        "frobenius_norm": norms.frobenius_norm(eigenvalues),
+        "spectral_norm": norms.spectral_norm(eigenvalues),
+        "nuclear_norm": norms.nuclear_norm(eigenvalues),
+        "stable_rank": ranks.stable_rank(eigenvalues),
+        "effective_rank": ranks.effective_rank(singular),
+        "spectral_entropy_rank": ranks.effective_rank(eigenvalues),
+        "pseudo_rank": ranks.pseudo_rank_count(singular) / eigenvalues.size,
+        "alpha_weighted": float("nan"),
+        "log_alpha_norm": float("nan"),
+    }
+    gof = fits.get("gof")
+    if gof is not None and gof.status == "ok":
+        columns["alpha_weighted"] = norms.alpha_weighted(gof.alpha, eigenvalues)
+        columns["log_alpha_norm"] = norms.log_alpha_norm(gof.alpha, eigenvalues)
+    return columns
+
+
+_EMPTY: Sequence[str] = (
+    "frobenius_norm", "spectral_norm", "nuclear_norm", "stable_rank", "effective_rank", "spectral_entropy_rank",
+    "pseudo_rank", "alpha_weighted", "log_alpha_norm",
+)  # fmt: skip
+
+
+def columns(spectrum: Spectrum, unit_roundoff: float, options: FitOptions) -> dict[str, Value]:
+    """Every column of `metrics.MATRIX_METRICS` for one matrix, from its Spectrum."""
+    eigenvalues = spectrum.eigenvalues
+    fits = fit_all(eigenvalues, options)
+    made: dict[str, Value] = fit_columns(fits)
+    made |= dict.fromkeys(_EMPTY)
+    made |= dict.fromkeys(("numerical_rank", "mp_sigma", "mp_bulk_edge", "tw_threshold", "n_spikes"))
+    if spectrum.status == "non_finite":
+        return made
+    if spectrum.status == "degenerate":  # all zero: norms and ranks are 0 by definition, ratios are not
+        return made | {"frobenius_norm": 0.0, "spectral_norm": 0.0, "nuclear_norm": 0.0, "numerical_rank": 0}
+    numbers = shape_columns(eigenvalues, fits)
+    made |= {name: value if np.isfinite(value) else None for name, value in numbers.items()}
+    shape = (spectrum.rows, spectrum.cols)
+    made["numerical_rank"] = ranks.numerical_rank(eigenvalues, shape, unit_roundoff)
+    random_part = bulk(eigenvalues, shape)
+    if random_part is not None:
+        made["mp_sigma"] = random_part.sigma
+        made["mp_bulk_edge"] = random_part.edge
+        made["tw_threshold"] = random_part.threshold
+        made["n_spikes"] = random_part.n_spikes
+    return made
+
+
+def histogram(spectrum: Spectrum) -> Histogram | None:
+    """The ESD on log10 bins, kept so that a report needs no recomputation; None where no eigenvalue is positive."""
+    positive = spectrum.positive
+    if spectrum.status != "ok":
+        return None
+    counts, edges = np.histogram(np.log10(positive), bins=ESD_BINS)
+    zeros = int(spectrum.eigenvalues.size - positive.size)
+    return Histogram(edges=tuple(float(e) for e in edges), counts=tuple(int(c) for c in counts), zeros=zeros)

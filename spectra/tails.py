@@ -1,0 +1,192 @@
+"""Power-law exponents of a spectrum's tail: Hill, goodness-of-fit, fix-finger. Pure functions on eigenvalues.
+
+Legend: x ascending eigenvalues; n how many; i index of the tail's first; m = n - i its size; L = ln x.
+Every failure is a status, never a number: alpha is NaN then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra.types import Status, TailFit
+
+Floats = NDArray[np.float64]
+FitName = Literal["hill", "gof", "fix_finger"]
+
+MIN_EIGENVALUES = 8  # fewer: too_few_eigenvalues
+SMALL_TAIL = 50  # Clauset et al. 2009, sec. 3.1: estimates from fewer points are flagged
+_SAMPLES = 40  # points at which a candidate's D is bounded from below before it is computed
+_FLAT = 1e-10  # mean log-ratio under which a tail is constant up to rounding
+
+
+def failed(status: Status, tail_size: int = 0) -> TailFit:
+    """A TailFit that carries only the reason why there is none."""
+    nan = float("nan")
+    return TailFit(alpha=nan, stderr=nan, xmin=nan, tail_size=tail_size, ks=nan, status=status)
+
+
+def _screen(eigenvalues: Floats, min_eigenvalues: int) -> Status:
+    if eigenvalues.size < min_eigenvalues:
+        return "too_few_eigenvalues"
+    if not np.isfinite(eigenvalues[-1]):
+        return "non_finite"
+    return "ok" if eigenvalues[-1] > 0 else "degenerate"
+
+
+def _ks(alpha: float, log_ratio: Floats, two_sided: bool) -> float:
+    """D = max_j |1 - (x_j/xmin)^(1-alpha) - j/m|, j = 0..m-1 (the left grid); two-sided: also against (j+1)/m.
+
+    `log_ratio`: ln(x_j / xmin), (m,), ascending. Source: METHODS section 1; Clauset et al. 2009, eq. 3.9.
+    """
+    m = log_ratio.size
+    gap = 1.0 - np.exp((1.0 - alpha) * log_ratio) - np.arange(m) / m
+    distance = float(np.max(np.abs(gap)))
+    return max(distance, float(np.max(np.abs(gap - 1.0 / m)))) if two_sided else distance
+
+
+def hill(eigenvalues: Floats, min_eigenvalues: int = MIN_EIGENVALUES) -> TailFit:
+    """Hill estimate over the upper half of the spectrum.
+
+    k = floor(M/2), S = sum_{i=1..k} ln(lambda_(M-i+1) / lambda_(M-k)), alpha = 1 + k/S; xmin = lambda_(M-k), standard
+    error (alpha - 1)/sqrt(k). Bias factor of alpha - 1 on a Pareto tail: k/(k-1).
+    Source: AlphaDecay eq. 2.
+
+    Args:
+        eigenvalues: (M,), ascending, zeros included.
+    """
+    status = _screen(eigenvalues, min_eigenvalues)
+    k = eigenvalues.size // 2
+    if status != "ok":
+        return failed(status)
+    xmin = float(eigenvalues[eigenvalues.size - k - 1])
+    if xmin <= 0.0:
+        return failed("degenerate", k)
+    log_ratio = np.log(eigenvalues[eigenvalues.size - k :] / xmin)
+    total = float(np.sum(log_ratio))
+    if total <= k * _FLAT:
+        return failed("degenerate", k)
+    alpha = 1.0 + k / total
+    ks = _ks(alpha, log_ratio, two_sided=False)
+    return TailFit(alpha=alpha, stderr=(alpha - 1) / k**0.5, xmin=xmin, tail_size=k, ks=ks, status="ok")
+
+
+def goodness_of_fit(
+    eigenvalues: Floats,
+    *,
+    min_eigenvalues: int = MIN_EIGENVALUES,
+    min_tail: int = 2,
+    two_sided: bool = False,
+) -> TailFit:
+    """Clauset, Shalizi and Newman's fit (2009, sec. 3.3): the xmin whose tail is closest to its own power law.
+
+    Every eigenvalue but the largest is a candidate xmin (of equal ones, once, with all of them in the tail):
+    alpha = 1 + m / sum ln(x_j/x_i); kept is the xmin with the least Kolmogorov-Smirnov distance D. The search is exact:
+    a candidate is skipped only if a lower bound of its D exceeds the best D found.
+
+    Args:
+        eigenvalues: (M,), ascending; zeros are no candidates and in no tail.
+        min_tail: least tail size m of a candidate (default 2, as in powerlaw and WeightWatcher).
+        two_sided: distance to both sides of each step of the empirical distribution, instead of the left grid.
+    """
+    return _search(eigenvalues, None, min_eigenvalues, min_tail, two_sided)
+
+
+def fix_finger(
+    eigenvalues: Floats,
+    *,
+    min_eigenvalues: int = MIN_EIGENVALUES,
+    min_tail: int = 2,
+    two_sided: bool = False,
+    bins: int = 100,
+) -> TailFit:
+    """Goodness-of-fit with xmin held near the peak of the ESD, so that a few large eigenvalues ("fingers") cannot drag it.
+
+    Histogram of log10 lambda with 100 bins; e = left edge of the (lowest) highest bin; c = 10^e; xmin in [0.95 c, 1.5 c].
+    No eigenvalue there: `no_tail`. Source: WeightWatcher's fix_fingers='xmin_peak' and AlphaPruning, as meant: the
+    public codes compare log10(0.95 c) with a linear xmin.
+    """
+
+    def near_peak(x: Floats) -> tuple[float, float]:
+        counts, edges = np.histogram(np.log10(x), bins=bins)
+        center = 10.0 ** float(edges[int(np.argmax(counts))])
+        return 0.95 * center, 1.5 * center
+
+    return _search(eigenvalues, near_peak, min_eigenvalues, min_tail, two_sided)
+
+
+def _search(
+    eigenvalues: Floats,
+    window: Callable[[Floats], tuple[float, float]] | None,
+    min_eigenvalues: int,
+    min_tail: int,
+    two_sided: bool,
+) -> TailFit:
+    status = _screen(eigenvalues, min_eigenvalues)
+    if status != "ok":
+        return failed(status)
+    x: Floats = eigenvalues[eigenvalues > 0]
+    if x.size < min_eigenvalues:
+        return failed("degenerate", int(x.size))
+    logs = np.log(x / x[-1])
+    if -float(logs[0]) <= _FLAT:
+        return failed("degenerate", int(x.size))
+    candidates = np.arange(x.size - 1)
+    usable = np.diff(x, prepend=-np.inf)[:-1] > 0  # of equal eigenvalues the first stands for all
+    usable &= (x[:-1] < x[-1]) & (x.size - candidates >= min_tail)
+    if window is not None:
+        low, high = window(x)
+        usable &= (x[:-1] >= low) & (x[:-1] <= high)
+    candidates = candidates[usable]
+    alphas, candidates = _alphas(logs, candidates)
+    if candidates.size == 0:
+        return failed("no_tail")
+    best, distance = _closest(logs, alphas, candidates, two_sided)
+    i, alpha = int(candidates[best]), float(alphas[best])
+    m = int(x.size - i)
+    return TailFit(alpha=alpha, stderr=(alpha - 1) / m**0.5, xmin=float(x[i]), tail_size=m, ks=distance, status="ok")
+
+
+def _alphas(logs: Floats, candidates: NDArray[np.intp]) -> tuple[Floats, NDArray[np.intp]]:
+    """Maximum-likelihood alpha of each candidate's tail, from one reverse cumulative sum; flat tails are dropped."""
+    sizes = logs.size - candidates
+    totals = np.cumsum(logs[::-1])[::-1][candidates] - sizes * logs[candidates]
+    steep = totals > sizes * _FLAT
+    return 1.0 + sizes[steep] / totals[steep], candidates[steep]
+
+
+def _closest(logs: Floats, alphas: Floats, candidates: NDArray[np.intp], two_sided: bool) -> tuple[int, float]:
+    """Index into `candidates` of the least D (ties: the lowest xmin), and that D.
+
+    The bound of a candidate is its |gap| at up to `_SAMPLES` points of its tail; candidates are visited from the
+    lowest bound up, until the bound exceeds the best D. What is left out cannot be better.
+    """
+    n = logs.size
+    bounds = _lower_bounds(logs, alphas, candidates)
+    best, distance = -1, np.inf
+    for position in np.argsort(bounds, kind="stable"):
+        if bounds[position] > distance:
+            break
+        i = candidates[position]
+        current = _ks(float(alphas[position]), logs[i:n] - logs[i], two_sided)
+        if current < distance or (current == distance and position < best):
+            best, distance = int(position), current
+    return best, float(distance)
+
+
+def _lower_bounds(logs: Floats, alphas: Floats, candidates: NDArray[np.intp]) -> Floats:
+    """max |1 - (x_j/x_i)^(1-alpha_i) - (j-i)/m| over `_SAMPLES` values of j for each candidate i: at most its D."""
+    sizes = logs.size - candidates
+    fractions = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+    offsets = (sizes[:, None] * fractions).astype(np.intp)  # (candidates, samples), 0 <= offset < m
+    ratios = logs[candidates[:, None] + offsets]
+    ratios -= logs[candidates][:, None]
+    ratios *= 1.0 - alphas[:, None]
+    np.exp(ratios, out=ratios)
+    ratios += offsets / sizes[:, None]
+    ratios -= 1.0
+    bounds: Floats = np.abs(ratios, out=ratios).max(axis=1)
+    return bounds * (1.0 - 1e-12)  # rounding must not push a bound over the D it bounds
