@@ -56,5 +56,5 @@ class Checkpoint(ABC):
             digest.update(f"{Path(name).name}\0{size}\n".encode())
         return f"sha256:{digest.hexdigest()}"
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most readers hold nothing open)
         """Release files. Reading afterwards is an error of the caller."""
