@@ -191,6 +191,11 @@ def _value(cursor: _Cursor, kind: int, key: str, depth: int = 0) -> Any:
         return cursor.take(length).decode("utf-8", errors="replace")
     if kind != _ARRAY or depth > _MAX_DEPTH:
         raise cursor.damaged(f"the key {key!r} has a value of unknown type {kind}")
+    return _array(cursor, key, depth)
+
+
+def _array(cursor: _Cursor, key: str, depth: int) -> Any:
+    """An array: a list of numbers or of lists, or `Skipped`."""
     element, count = cursor.number("I"), cursor.number("Q")
     if element == _STRING:
         cursor.skip_strings(count)
