@@ -1,0 +1,81 @@
+"""Why a tensor holds no weight matrix: vectors, integers, packed quantised data, masks, position tables."""
+
+from __future__ import annotations
+
+import re
+
+from spectra.naming.names import Item
+
+_INTEGER = re.compile(r"u?int\d*|[IU]\d+|bool|BOOL|[ui]\d+")
+_REAL = re.compile(r"b?float\d*(?:_e\dm\d\w*)?|B?F\d+|I?Q\d\w*|TQ\d\w*|MXFP4|NVFP4|double|half")
+_ROTARY = re.compile(
+    r"(?:.*[._])?(?:inv_freq|rope_freqs|rope_factors_(?:long|short)|freqs_cis|(?:cos|sin)_cached)(?:\.weight)?"
+)
+_MASK = re.compile(r"(?:.*\.)?(?:attn|attention|self)\.(?:bias|masked_bias|mask|causal_mask)|(?:.*\.)?causal_mask")
+_PACKED = re.compile(
+    r".*(?:\.|_)(?:qweight|qzeros|g_idx|weight_packed|blocks|absmax|quant_map|nested_absmax|nested_quant_map|SCB"
+    r"|bitsandbytes__\w+)"
+)
+_SCALES = re.compile(r".*(?:\.|_)(?:scales|weight_scale(?:_inv|_2)?|input_scale|zero_point|weight_zero_point)")
+_EXPERTS = re.compile(r"(?:^|[._])(?:\w*experts?|exps)(?:\.|$)")
+
+VECTOR = "vector (1-D)"
+
+
+def skip_reason(item: Item) -> str | None:
+    """A sentence for the ledger, or None if the tensor is to be analysed. Knows names, shapes and dtypes only."""
+    # What a tensor is called says more than its shape: `inv_freq` is no mere vector, `qweight` no mere integers.
+    return _by_name(item) or _by_type_and_shape(item)
+
+
+def _by_name(item: Item) -> str | None:
+    name, dtype = item.name, item.info.dtype
+    if 0 in item.shape:
+        return "empty tensor"
+    if _ROTARY.fullmatch(name):
+        return "rotary position frequencies: computed, not learned"
+    if _is_mask(item):
+        return "causal mask buffer: computed, not learned"
+    if _PACKED.fullmatch(name) and (_integer(dtype) or name.endswith("_blocks")):
+        return _packed(dtype)
+    if len(item.shape) >= 2 and _SCALES.fullmatch(name):
+        return "scales of packed quantised weights, which are not analysed by themselves"
+    return "bias of stacked experts" if len(item.shape) == 2 and _is_expert_bias(item) else None
+
+
+def _by_type_and_shape(item: Item) -> str | None:
+    shape, dtype = item.shape, item.info.dtype
+    if len(shape) <= 1:
+        return VECTOR if shape else "scalar"
+    if _integer(dtype):
+        # A weight stored in whole numbers is quantised: bitsandbytes (uint8, int8), compressed-tensors, GGUF I8.
+        return _packed(dtype) if item.parameter == "weight" else "integer tensor"
+    if not _REAL.fullmatch(dtype):
+        return f"stored as {dtype}, which is not a type of real numbers known here"
+    is_vector = len(shape) > 2 and sum(size > 1 for size in shape) <= 1
+    return VECTOR if is_vector else None
+
+
+def _integer(dtype: str) -> bool:
+    return _INTEGER.fullmatch(dtype) is not None
+
+
+def _packed(dtype: str) -> str:
+    return (
+        f"packed quantised weights ({dtype}): analyse the unquantised checkpoint, a dequantised export, or a GGUF of it"
+    )
+
+
+def _is_mask(item: Item) -> bool:
+    if not _MASK.fullmatch(item.name):
+        return False
+    if not item.name.endswith(".bias"):
+        return True
+    shape = item.shape  # GPT-2's and GPT-NeoX's lower triangle, (1, 1, n, n); a projection's bias is a vector
+    return len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3]
+
+
+def _is_expert_bias(item: Item) -> bool:
+    """(E, out): one bias an expert, in a tensor whose weight has a third dimension."""
+    last = item.name.rsplit(".", 1)[-1]
+    return last.endswith("bias") and _EXPERTS.search(item.path + ".") is not None
