@@ -9,7 +9,7 @@ is not needed. Products of two Gaussian factors (the circuits' null) come from B
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +35,15 @@ class Draws:
 
     values: Mapping[str, Floats]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "moments", {name: moments(drawn) for name, drawn in self.values.items()})
+
+    moments: Mapping[str, tuple[float | None, float | None]] = field(init=False, compare=False)
+
 
 def draw_count(size: int) -> int:
-    """Draws for a matrix of short side M: enough that the sd is known to 5 to 14% (1/sqrt(2 draws)), cheap when M is large."""
-    return int(np.clip(16384 // max(size, 1), 24, 200))
+    """Draws for a matrix of short side M: enough that the sd is known to 5 to 16% (1/sqrt(2 draws)), cheap when M is large."""
+    return int(np.clip(12288 // max(size, 1), 20, 200))
 
 
 def gaussian_eigenvalues(size: int, long: int, rng: np.random.Generator) -> Floats:
@@ -100,28 +105,31 @@ def compare_matrix(values: Mapping[str, object], shape: tuple[int, int], draws: 
     sigma = norm / float(np.sqrt(float(shape[0]) * float(shape[1])))
     compared = {}
     for name in MATRIX_NULL:
-        drawn = draws.values[name]
-        if name in _NORMS:
-            drawn = drawn * sigma
-        elif name in ("alpha_weighted", "log_alpha_norm"):
-            drawn = drawn + 2.0 * np.log10(sigma) * draws.values["alpha_gof"]
-        compared[name] = null_value(values.get(name), drawn)
+        if name in ("alpha_weighted", "log_alpha_norm"):
+            drawn = draws.values[name] + 2.0 * np.log10(sigma) * draws.values["alpha_gof"]
+            compared[name] = null_value(values.get(name), moments(drawn))
+        else:
+            compared[name] = null_value(values.get(name), draws.moments[name], sigma if name in _NORMS else 1.0)
     return compared
 
 
 def compare_circuit(values: Mapping[str, object], scale: float, draws: Draws) -> dict[str, NullValue]:
     """Each circuit column beside the draws; `scale` = sigma_left sigma_right of the two factors' entries."""
     return {
-        name: null_value(values.get(name), draws.values[name] * (scale if name in _NORMS else 1.0))
+        name: null_value(values.get(name), draws.moments[name], scale if name in _NORMS else 1.0)
         for name in CIRCUIT_NULL
     }
 
 
-def null_value(measured: object, drawn: Floats) -> NullValue:
-    """Mean and sample sd over the finite draws, difference and z; None where there is no number to give."""
+def moments(drawn: Floats) -> tuple[float | None, float | None]:
+    """Mean and sample sd over the finite draws; None where there are none (or one)."""
     finite = drawn[np.isfinite(drawn)]
-    mean = float(finite.mean()) if finite.size else None
-    sd = float(finite.std(ddof=1)) if finite.size > 1 else None
+    return float(finite.mean()) if finite.size else None, float(finite.std(ddof=1)) if finite.size > 1 else None
+
+
+def null_value(measured: object, drawn: tuple[float | None, float | None], scale: float = 1.0) -> NullValue:
+    """Mean and sd of the draws times `scale`, difference and z; None where there is no number to give."""
+    mean, sd = (None if value is None else value * scale for value in drawn)
     if mean is None or isinstance(measured, bool) or not isinstance(measured, (int, float)):
         return NullValue(mean=mean, sd=sd, difference=None, z=None)
     difference = float(measured) - mean

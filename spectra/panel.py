@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spectra import norms, ranks, tails
 from spectra.bulk import bulk
+from spectra.errors import SpectraError
 from spectra.spectrum import Spectrum
 from spectra.tails import FitName
 from spectra.types import Histogram, TailFit
@@ -19,6 +20,19 @@ Value = float | int | str | bool | None
 
 FITS: tuple[FitName, ...] = ("hill", "gof", "fix_finger")
 ESD_BINS = 100
+
+
+def parse_fits(text: str) -> tuple[FitName, ...]:
+    """`hill,gof,fix-finger` -> names, in the order of `FITS`.
+
+    Raises:
+        SpectraError: a name is unknown, or none is given.
+    """
+    asked = [part.strip().replace("-", "_") for part in text.split(",") if part.strip()]
+    unknown = [name for name in asked if name not in FITS]
+    if unknown or not asked:
+        raise SpectraError(f"Unknown fit {', '.join(unknown) or repr(text)}. Available: hill, gof, fix-finger.")
+    return tuple(name for name in FITS if name in asked)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ which is why worker threads scale. float32 is not enough: see METHODS section 1,
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,11 @@ from spectra.types import Status
 
 EPS = float(np.finfo(np.float64).eps)
 
-# Elements of one float64 block of the long side: 16 MB, large enough for syrk to run at full speed.
-_BLOCK_ELEMENTS = 1 << 21
+# Elements of one float64 block of the long side: 8 MB, which stays near the cache and is large enough for syrk.
+_BLOCK_ELEMENTS = 1 << 20
+_LEAST_LONG = 256  # but at least this many rows or columns a block, so that the product outweighs the addition
+
+_local = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,17 +67,25 @@ def gram(matrix: Stored) -> NDArray[np.float64]:
     rows, cols = matrix.shape
     short, long = min(rows, cols), max(rows, cols)
     by_columns = rows <= cols
-    step = max(1, min(long, _BLOCK_ELEMENTS // max(short, 1)))
-    total: NDArray[np.float64] | None = None
+    step = max(1, min(long, max(_LEAST_LONG, _BLOCK_ELEMENTS // max(short, 1))))
+    total = np.zeros((short, short))
+    product = total if long <= step else np.empty_like(total)
     for start in range(0, long, step):
         block = matrix[:, start : start + step] if by_columns else matrix[start : start + step]
-        part = np.ascontiguousarray(block.decode(np.float64))
-        product: NDArray[np.float64] = part @ part.T if by_columns else part.T @ part
-        if total is None:
-            total = product
-        else:
+        part = _workspace(block.shape[0] * block.shape[1]).reshape(block.shape)
+        block.decode_into(part)
+        np.matmul(*((part, part.T) if by_columns else (part.T, part)), out=product)
+        if product is not total:
             total += product
-    return np.zeros((short, short)) if total is None else total
+    return total
+
+
+def _workspace(size: int) -> NDArray[np.float64]:
+    """This thread's float64 buffer, kept between matrices: faulting in fresh pages costs as much as the syrk."""
+    held: NDArray[np.float64] | None = getattr(_local, "held", None)
+    if held is None or held.size < size:
+        held = _local.held = np.empty(max(size, _BLOCK_ELEMENTS))
+    return held[:size]
 
 
 def spectrum_from_eigenvalues(

@@ -7,6 +7,7 @@ decodes the part asked for. Every decoding here is exact: float32 and float64 ho
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -96,6 +97,28 @@ class Stored:
             return wide.view(np.float32).astype(dtype, copy=False)
         values: NDArray[Any] = float8_table(self.dtype)[self.raw].astype(dtype, copy=False)
         return values
+
+    def decode_into(self, out: NDArray[np.float64]) -> None:
+        """Decode into a float64 array of the same shape, without allocating: fresh pages cost more than the arithmetic."""
+        if self.dtype in NATIVE:
+            np.copyto(out, self.raw)
+        elif self.dtype == "bfloat16":
+            wide = _scratch(self.raw.size).reshape(self.raw.shape)
+            np.left_shift(self.raw, 16, out=wide, dtype=np.uint32)
+            np.copyto(out, wide.view(np.float32))
+        else:
+            np.copyto(out, float8_table(self.dtype)[self.raw])
+
+
+_local = threading.local()
+
+
+def _scratch(size: int) -> NDArray[np.uint32]:
+    """This thread's buffer of at least `size` uint32, kept between calls."""
+    held: NDArray[np.uint32] | None = getattr(_local, "held", None)
+    if held is None or held.size < size:
+        held = _local.held = np.empty(size, dtype=np.uint32)
+    return held[:size]
 
 
 @cache

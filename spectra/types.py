@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA_VERSION = 1
 
@@ -219,3 +222,13 @@ class Analysis:
     circuits: Sequence[CircuitRow]
     coverage: Sequence[Coverage]
     notes: Sequence[str] = ()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a matrix, columns as in the CSV; missing numbers are NaN. Needs pandas.
+
+        Raises:
+            SpectraError: pandas is not installed.
+        """
+        from spectra.results import to_pandas  # at call time: data does not import what writes it
+
+        return to_pandas(self)

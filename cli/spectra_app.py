@@ -1,0 +1,126 @@
+"""`spectra`: what the weight matrices of a checkpoint look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from spectra_cli import common
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def root() -> None:
+    """Spectra of checkpoints: power-law exponents, ranks, norms and attention circuits, beside what a random matrix gives."""
+
+
+@app.command()
+def analyze(  # noqa: PLR0917 (one parameter an option)
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help="Folder, file (safetensors, .bin/.pt, .gguf), LoRA adapter, or hub id org/name[@revision]."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write everything to this JSON file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the tables as CSV.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write the tables as Parquet.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Matrices at a time on the CPU, one BLAS thread each; 0: all cores.")
+    ] = 0,
+    fit: Annotated[
+        str, typer.Option(help="Power-law fits, comma-separated: hill, gof, fix-finger.")
+    ] = "hill,gof,fix-finger",
+    min_tail: Annotated[int, typer.Option(min=2, help="Least tail size of goodness-of-fit and fix-finger.")] = 2,
+    two_sided: Annotated[
+        bool, typer.Option("--two-sided", help="Two-sided KS distance instead of the left grid.")
+    ] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Only matrices whose name matches this glob (repeatable).")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out matrices whose name matches (repeatable).")
+    ] = None,
+    no_circuits: Annotated[
+        bool, typer.Option("--no-circuits", help="Skip the attention circuits W_QK and W_VP.")
+    ] = False,
+    summed_circuits: Annotated[
+        bool, typer.Option("--summed-circuits", help="Circuits of all heads summed, too (d x d).")
+    ] = False,
+    no_null: Annotated[bool, typer.Option("--no-null", help="Skip the comparison with random matrices.")] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Likelihood ratios and bootstrap p-value (seconds a matrix).")
+    ] = False,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Replicas of the bootstrap.")] = 100,
+    base: Annotated[str | None, typer.Option(help="Checkpoint a LoRA adapter is merged into.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of null draws and bootstrap.")] = 0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if a matrix was skipped or a fit failed.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what an interrupted run left beside --out.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print one line a matrix.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Analyse every weight matrix of a checkpoint."""
+    from rich.console import Console
+    from spectra_cli import progress, terminal
+
+    from spectra import results, summary
+    from spectra.analysis import analyze as run
+    from spectra.atomic import check_writable
+    from spectra.errors import SpectraError
+    from spectra.journal import journal_path
+    from spectra.options import AnalysisOptions
+    from spectra.panel import FitOptions, parse_fits
+
+    if resume and out is None:
+        raise SpectraError("--resume needs --out: finished matrices are kept beside the output file.")
+    for path in (out, csv, parquet):
+        if path is not None:
+            check_writable(path)
+    options = AnalysisOptions(
+        fit=FitOptions(fits=parse_fits(fit), min_tail=min_tail, two_sided=two_sided),
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        circuits=not no_circuits,
+        summed_circuits=summed_circuits,
+        null=not no_null,
+        seed=seed,
+        uncertainty=uncertainty,
+        bootstrap=bootstrap,
+        device=device,
+        workers=workers,
+    )
+    journal = journal_path(out) if out is not None else None
+    with progress.ProgressBar(quiet) as listener:
+        if journal is not None and journal.exists() and not resume:
+            listener.message(f"{journal.name} of an interrupted run is overwritten (--resume would go on from it).")
+        analysis = run(checkpoint, options=options, base=base, journal=journal, resume=resume, listener=listener)
+    written: list[Path] = []
+    if out is not None and journal is not None:
+        results.write_json(analysis, out)
+        journal.unlink(missing_ok=True)
+        written.append(out)
+    written += results.write_csv(analysis, csv) if csv is not None else []
+    written += results.write_parquet(analysis, parquet) if parquet is not None else []
+    console = Console(width=None)
+    if full:
+        terminal.print_full(analysis, Console(width=200) if not console.is_terminal else console)
+    terminal.print_summary(analysis, console if console.is_terminal else Console(width=160))
+    for path in written:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    bad = summary.fell_short(analysis)
+    if strict and bad:
+        typer.echo(f"--strict: {'; '.join(bad)}", err=True)
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point."""
+    common.run(app)

@@ -1,0 +1,245 @@
+"""Checkpoint -> Analysis: the only orchestration.
+
+Open (headers only), plan (every tensor once), read and compute (bounded memory), compare with the nulls, assemble.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from threadpoolctl import threadpool_limits
+
+from spectra import devices, naming, null, provenance, serialize, torch_route
+from spectra.checkpoint import open_checkpoint
+from spectra.checkpoint.base import Checkpoint
+from spectra.circuits import PER_HEAD, SUMMED, Side
+from spectra.journal import Journal
+from spectra.null_cache import NullCache
+from spectra.options import AnalysisOptions
+from spectra.pipeline import Finished, Pool, run_cpu, run_torch
+from spectra.selection import select, without_ties
+from spectra.spectrum import Spectrum
+from spectra.stored import Stored
+from spectra.types import SCHEMA_VERSION, Analysis, CircuitRow, MatrixRef, MatrixRow, Plan
+from spectra.work import Factors, Group, attention_factors, circuit_rows, groups, matrix_row, sides_by_matrix
+
+
+class Listener(Protocol):
+    """Who wants to know how far an analysis is. Called from the calling thread, but for `message`."""
+
+    def progress(self, done: int, total: int, name: str) -> None:
+        """`done` of `total` matrices are finished; `name` was the last."""
+
+    def message(self, sentence: str) -> None:
+        """A sentence for the user (a download begins, say)."""
+
+
+def analyze(
+    source: Any,
+    *,
+    options: AnalysisOptions | None = None,
+    base: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    journal: Path | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> Analysis:
+    """Spectra of every weight matrix of a checkpoint.
+
+    Args:
+        source: a path, a hub id `org/name[@revision]`, a `torch.nn.Module` or a state dict.
+        options: see `AnalysisOptions`; default: everything but `uncertainty`.
+        base: for a LoRA adapter, the checkpoint to merge it into.
+        config: the model's config where `source` carries none (head counts for circuits and fused projections).
+        journal: file for finished rows; with `resume`, rows found there are not computed again. Deleted by the caller
+            (`Journal.delete`) once the result is safe.
+        listener: is told of progress and of sentences for the user (downloads).
+
+    Raises:
+        SpectraError: the input cannot be used; one sentence on what was got, what was expected and what to do.
+    """
+    run = _Run(options or AnalysisOptions(), listener)
+    with ExitStack() as stack:
+        checkpoint = open_checkpoint(source, base=base, config=config, progress=listener.message if listener else None)
+        stack.callback(checkpoint.close)
+        return run.analyse(checkpoint, journal, resume, stack)
+
+
+class _Run:
+    """State of one analysis: rows, factors and digests as they come in."""
+
+    def __init__(self, options: AnalysisOptions, listener: Listener | None) -> None:
+        self.options = options
+        self.listener = listener
+        self.started = time.perf_counter()
+        self.device = devices.resolve(options.device)
+        self.nulls = NullCache(options.seed, options.fit, options.null_cache) if options.null else None
+        self.rows: dict[str, MatrixRow] = {}
+        self.circuits: dict[str, list[CircuitRow]] = {}
+        self.digests: dict[str, str] = {}
+        self.factors: dict[str, dict[Side, Factors]] = {}
+        self.journal: Journal | None = None
+
+    def analyse(self, checkpoint: Checkpoint, journal: Path | None, resume: bool, stack: ExitStack) -> Analysis:
+        route = torch_route.TorchRoute(torch_route.open_device(self.device)) if self.device != "cpu" else None
+        plan = naming.plan(
+            checkpoint.tensors,
+            checkpoint.config,
+            format=checkpoint.format,
+            absorbed=checkpoint.absorbed,
+            aliases=checkpoint.aliases,
+        )
+        plan = select(without_ties(plan, checkpoint), self.options.include, self.options.exclude)
+        if not self.options.circuits:
+            plan = replace(plan, attention=())
+        header = {"checkpoint": checkpoint.header_hash(), "options": self.options.deciding(), "schema": SCHEMA_VERSION}
+        if journal is not None:
+            self.journal = stack.enter_context(Journal(journal, header, resume=resume))
+            self._restore(self.journal)
+        self._compute(checkpoint, plan, route)
+        return self._assemble(checkpoint, plan)
+
+    def _restore(self, journal: Journal) -> None:
+        for record in journal.records:
+            if "matrix" in record:
+                row = serialize.matrix_from_dict(record["matrix"])
+                self.rows[row.ref.name] = row
+            elif "circuits" in record:
+                self.circuits[record["module"]] = [serialize.circuit_from_dict(c) for c in record["circuits"]]
+            elif "digest" in record:
+                self.digests[record["part"]] = record["digest"]
+
+    def _compute(self, checkpoint: Checkpoint, plan: Plan, route: torch_route.TorchRoute | None) -> None:
+        attention = [a for a in plan.attention if a.module not in self.circuits]
+        sides = sides_by_matrix(attention)
+        todo = [
+            replace(group, matrices=left)
+            for group in groups(plan, {t.name: t.file for t in checkpoint.tensors.values()})
+            if (left := tuple(m for m in group.matrices if m.name not in self.rows or m.name in sides))
+        ]
+        # Longest first, so that no worker is left with a huge matrix at the end; a hub's files one after the other.
+        files = {name: i for i, name in enumerate(dict.fromkeys(g.file for g in todo))}
+        remote = bool(checkpoint.details.get("hub"))
+        todo.sort(key=lambda g: (files[g.file] if remote else 0, -g.cost))
+        by_module = {a.module: a for a in attention}
+        refs = {m.name: m for m in plan.matrices}
+        dims: dict[str, dict[Side, int]] = {
+            a.module: {"q": refs[a.q].cols, "k": refs[a.k].cols, "v": refs[a.v].cols, "o": refs[a.o].rows}
+            for a in attention
+        }
+
+        def work(ref: MatrixRef, matrix: Stored, known: Spectrum | None) -> Finished:
+            row = None if ref.name in self.rows else matrix_row(ref, matrix, self.options, known)
+            return Finished(ref=ref, row=row, factors=attention_factors(matrix, sides.get(ref.name, ()), self.options))
+
+        with threadpool_limits(1), Pool(self.options.workers or os.cpu_count() or 1) as pool:
+            if self.nulls is not None:
+                for shape in sorted({_shape(m) for m in plan.matrices}, reverse=True):
+                    pool.aside(_draw(self.nulls, shape))
+            done = len(self.rows)
+            finished = self._finished(todo, checkpoint, work, pool, route)
+            for item in finished:
+                if item.row is not None:
+                    done += 1
+                    self._keep(item.row)
+                for found in item.factors:
+                    held = self.factors.setdefault(found.module, {})
+                    held[found.side] = found
+                    if len(held) == 4:
+                        rows = circuit_rows(by_module[found.module], dims[found.module], held, self.nulls)
+                        self._keep_circuits(found.module, rows)
+                if self.listener is not None:
+                    self.listener.progress(done, len(plan.matrices), item.ref.name)
+
+    def _finished(
+        self,
+        todo: list[Group],
+        checkpoint: Checkpoint,
+        work: Callable[[MatrixRef, Stored, Spectrum | None], Finished],
+        pool: Pool,
+        route: torch_route.TorchRoute | None,
+    ) -> Iterator[Finished]:
+        def read(group: Group) -> Stored:
+            stored = checkpoint.read(group.tensor, group.index)
+            part = group.tensor if group.index is None else f"{group.tensor}[{group.index}]"
+            self.digests[part] = hashlib.sha256(memoryview(stored.raw).cast("B")).hexdigest()
+            if self.journal is not None:
+                self.journal.append({"part": part, "digest": self.digests[part]})
+            return stored
+
+        return run_cpu(todo, read, work, pool) if route is None else run_torch(todo, read, work, pool, route)
+
+    def _keep(self, row: MatrixRow) -> None:
+        self.rows[row.ref.name] = row
+        if self.journal is not None:
+            self.journal.append({"matrix": serialize.matrix_to_dict(row)})
+
+    def _keep_circuits(self, module: str, rows: list[CircuitRow]) -> None:
+        del self.factors[module]
+        self.circuits[module] = rows
+        if self.journal is not None:
+            self.journal.append({"module": module, "circuits": [serialize.circuit_to_dict(r) for r in rows]})
+
+    def _assemble(self, checkpoint: Checkpoint, plan: Plan) -> Analysis:
+        rows = []
+        for ref in plan.matrices:
+            row = self.rows[ref.name]
+            if self.nulls is not None and row.status == "ok":
+                shape = (ref.rows, ref.cols)
+                row = replace(row, null=null.compare_matrix(row.values, shape, self.nulls.matrix(shape)))
+            rows.append(row)
+        content = hashlib.sha256("".join(f"{k} {v}\n" for k, v in sorted(self.digests.items())).encode())
+        return Analysis(
+            schema_version=SCHEMA_VERSION,
+            provenance={
+                **provenance.software(),
+                "created": provenance.now(),
+                "source": checkpoint.source,
+                "format": checkpoint.format,
+                "details": json.loads(json.dumps(dict(checkpoint.details))),
+                "files": {Path(name).name: size for name, size in checkpoint.files.items()},
+                "header_sha256": checkpoint.header_hash().removeprefix("sha256:"),
+                "analysed_sha256": content.hexdigest(),
+                "options": json.loads(json.dumps(self.options.deciding())),
+                "device": self.device,
+                "precision": "float64 Gram matrix, float64 eigenvalues",
+                "conventions": conventions(self.options),
+                "workers": self.options.workers or os.cpu_count() or 1,
+                "seconds": round(time.perf_counter() - self.started, 3),
+            },
+            matrices=tuple(rows),
+            circuits=tuple(row for a in plan.attention for row in self.circuits.get(a.module, ())),
+            coverage=plan.coverage,
+            notes=plan.notes,
+        )
+
+
+def _shape(ref: MatrixRef) -> tuple[int, int]:
+    return min(ref.rows, ref.cols), max(ref.rows, ref.cols)
+
+
+def _draw(nulls: NullCache, shape: tuple[int, int]) -> Callable[[], object]:
+    return lambda: nulls.matrix(shape)
+
+
+def conventions(options: AnalysisOptions) -> dict[str, str]:
+    """The choices a reader must know to compare numbers with another tool's."""
+    made = {
+        "eigenvalues": "squares of singular values, not divided by anything",
+        "profile": "default (METHODS section 1)",
+        "ks": "two-sided" if options.fit.two_sided else "left grid",
+        "orientation": "rows x cols = out x in",
+    }
+    if options.circuits:
+        made["circuits"] = PER_HEAD + (f"; and {SUMMED}" if options.summed_circuits else "")
+    if options.null:
+        made["null"] = "i.i.d. Gaussian of the same shape and Frobenius norm, seeded exact draws"
+    return made

@@ -1,0 +1,52 @@
+"""Files appear whole or not at all: written under a temporary name beside the target, then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from spectra.errors import SpectraError
+
+
+def _refuse(path: Path, error: OSError) -> SpectraError:
+    return SpectraError(f"Cannot write {path}: {error.strerror or error}. Choose a path in a folder you can write to.")
+
+
+def check_writable(path: Path) -> None:
+    """Fail now rather than after the work.
+
+    Raises:
+        SpectraError: the folder is missing or not writable, or the path is a directory.
+    """
+    if path.is_dir():
+        raise SpectraError(f"Cannot write {path}: it is a directory. Name a file.")
+    if not path.parent.is_dir():
+        raise SpectraError(f"Cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        raise _refuse(path, error) from error
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, flush it to disk, then rename it to `path`.
+
+    Raises:
+        SpectraError: the disk is full, or the folder not writable; `path` is then as it was.
+    """
+    staged = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(staged)
+        with staged.open("rb+") as f:
+            os.fsync(f.fileno())
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise _refuse(path, error) from error
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,29 @@
+"""Which device `auto` means, without importing torch on machines that have no GPU."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def resolve(name: str) -> str:
+    """`auto` -> `cuda` where torch can use one, else `cpu`; other names as they are.
+
+    torch takes over a second to import, so `auto` asks it only where there are signs of an NVIDIA driver.
+    """
+    if name != "auto":
+        return name
+    if not _driver_present():
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _driver_present() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return False
+    if sys.platform == "win32":
+        return (Path(os.environ.get("SYSTEMROOT", r"C:\\Windows")) / "System32" / "nvcuda.dll").exists()
+    return any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/dxg", "/dev/nvgpu"))

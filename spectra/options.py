@@ -1,0 +1,46 @@
+"""What decides the result of an analysis, and what only decides how it is run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spectra.null_cache import default_directory
+from spectra.panel import FitOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisOptions:
+    """Options of `spectra.analyze`.
+
+    Attributes:
+        fit: which fits, and their conventions.
+        include, exclude: globs on the names of matrices or tensors; with `include`, only what matches is analysed.
+        circuits: attention circuits per head; `summed_circuits`: also all heads summed (one d x d product a layer and kind).
+        null: compare with random matrices of the same shape; `seed` seeds those draws and the bootstrap.
+        uncertainty: likelihood-ratio tests and the bootstrap p-value of the goodness-of-fit tail, `bootstrap` replicas.
+        device: `auto` (a CUDA device if there is one, else the CPU), `cpu`, `cuda`, `cuda:1`.
+        workers: matrices at a time on the CPU, each with one BLAS thread; 0 means all cores.
+        null_cache: folder that keeps null draws between runs; None keeps them in memory only.
+    """
+
+    fit: FitOptions = field(default_factory=FitOptions)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    circuits: bool = True
+    summed_circuits: bool = False
+    null: bool = True
+    seed: int = 0
+    uncertainty: bool = False
+    bootstrap: int = 100
+    device: str = "auto"
+    workers: int = 0
+    null_cache: Path | None = field(default_factory=default_directory)
+
+    def deciding(self) -> dict[str, Any]:
+        """The options that a number can depend on, as plain data (for provenance and the journal)."""
+        made = asdict(self)
+        for name in ("workers", "null_cache"):
+            del made[name]
+        return made

@@ -1,0 +1,135 @@
+"""Reading, computing and collecting at once, with a bounded number of matrices in memory.
+
+The calling thread reads one group ahead while worker threads compute (numpy's LAPACK and BLAS calls release the GIL); results are
+yielded to the caller as they finish. At most `workers + 1` groups are in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from spectra.spectrum import Spectrum
+from spectra.stored import Stored
+from spectra.torch_route import TorchRoute, batch_size
+from spectra.types import MatrixRef, MatrixRow
+from spectra.work import Factors, Group, cut_all
+
+_HELD_BYTES = 2 << 30  # raw bytes waiting for batches of their shape to fill
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What is known of one matrix; `row` is None where only the factors were still missing (resumed runs)."""
+
+    ref: MatrixRef
+    row: MatrixRow | None
+    factors: Sequence[Factors]
+
+
+Read = Callable[[Group], Stored]
+Work = Callable[[MatrixRef, Stored, Spectrum | None], Finished]
+
+
+class Pool:
+    """Worker threads with a bounded backlog. Use as a context manager; an exception cancels what has not begun."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="spectra")
+        self._pending: set[Future[list[Finished]]] = set()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        self._executor.shutdown(wait=kind is None, cancel_futures=kind is not None)
+
+    def aside(self, task: Callable[[], object]) -> None:
+        """Run a task whose result nobody waits for (null draws land in their cache)."""
+        self._executor.submit(task)
+
+    def submit(self, task: Callable[[], list[Finished]]) -> Iterator[Finished]:
+        """Queue a task; first waits, and yields what finishes, until a worker is free for it."""
+        while len(self._pending) >= self._workers:
+            yield from self._collect()
+        self._pending.add(self._executor.submit(task))
+
+    def drain(self) -> Iterator[Finished]:
+        """Everything still running, as it finishes."""
+        while self._pending:
+            yield from self._collect()
+
+    def _collect(self) -> Iterator[Finished]:
+        done, self._pending = wait(self._pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield from future.result()
+
+
+def run_cpu(groups: Iterable[Group], read: Read, work: Work, pool: Pool) -> Iterator[Finished]:
+    """Analyse groups on worker threads."""
+
+    def job(group: Group, stored: Stored) -> list[Finished]:
+        return [work(ref, matrix, None) for ref, matrix in zip(group.matrices, cut_all(stored, group), strict=True)]
+
+    for group in groups:
+        yield from pool.submit(_bind(job, group, read(group)))
+    yield from pool.drain()
+
+
+def _bind(job: Callable[[Group, Stored], list[Finished]], group: Group, stored: Stored) -> Callable[[], list[Finished]]:
+    return lambda: job(group, stored)
+
+
+def run_torch(groups: Iterable[Group], read: Read, work: Work, pool: Pool, route: TorchRoute) -> Iterator[Finished]:
+    """Analyse groups with eigenvalues from a torch device and everything else on worker threads.
+
+    A reader thread fills buckets of equal shape and dtype; a full bucket (or the fullest, when too much waits) is a batch.
+    """
+    waiting: list[list[tuple[MatrixRef, Stored]]] = []
+
+    def batches() -> Iterator[list[Stored]]:
+        for batch in _buckets(_ahead(groups, read)):
+            waiting.append(batch)
+            yield [matrix for _, matrix in batch]
+
+    for spectra in route.spectra(batches()):
+        for (ref, matrix), found in zip(waiting.pop(0), spectra, strict=True):
+            yield from pool.submit(_one(work, ref, matrix, found))
+    yield from pool.drain()
+
+
+def _one(work: Work, ref: MatrixRef, matrix: Stored, found: Spectrum) -> Callable[[], list[Finished]]:
+    return lambda: [work(ref, matrix, found)]
+
+
+def _ahead(groups: Iterable[Group], read: Read) -> Iterator[tuple[Group, Stored]]:
+    """Groups and their values, read one ahead on a thread of their own."""
+    with ThreadPoolExecutor(1, thread_name_prefix="spectra-read") as reader:
+        following: tuple[Group, Future[Stored]] | None = None
+        for group in groups:
+            current, following = following, (group, reader.submit(read, group))
+            if current is not None:
+                yield current[0], current[1].result()
+        if following is not None:
+            yield following[0], following[1].result()
+
+
+def _buckets(reads: Iterable[tuple[Group, Stored]]) -> Iterator[list[tuple[MatrixRef, Stored]]]:
+    """Batches of matrices of equal shape and dtype."""
+    buckets: dict[tuple[tuple[int, ...], str], list[tuple[MatrixRef, Stored]]] = {}
+    held = 0
+    for group, stored in reads:
+        for ref, matrix in zip(group.matrices, cut_all(stored, group), strict=True):
+            key = (matrix.shape, matrix.dtype)
+            buckets.setdefault(key, []).append((ref, matrix))
+            held += matrix.raw.nbytes
+            full = key if len(buckets[key]) >= batch_size((ref.rows, ref.cols)) else None
+            if full is None and held > _HELD_BYTES:
+                full = max(buckets, key=lambda k: sum(m.raw.nbytes for _, m in buckets[k]))
+            if full is not None:
+                batch = buckets.pop(full)
+                held -= sum(m.raw.nbytes for _, m in batch)
+                yield batch
+    yield from buckets.values()

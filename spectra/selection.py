@@ -1,0 +1,73 @@
+"""Which of the planned matrices are analysed: equal tied tensors once, and what --include and --exclude ask for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from spectra.checkpoint.base import Checkpoint
+from spectra.errors import SpectraError
+from spectra.types import Coverage, MatrixRef, Plan
+
+NOT_SELECTED = "not selected by --include / --exclude"
+
+
+def without_ties(plan: Plan, checkpoint: Checkpoint) -> Plan:
+    """Turn tie candidates whose values are equal into `tied`; their matrices are dropped."""
+    tied = {a: b for a, b in plan.tie_candidates if _same(checkpoint, a, b)}
+    if not tied:
+        return plan
+    coverage = tuple(
+        replace(line, disposition="tied", reason=f"same values as {tied[line.tensor]}") if line.tensor in tied else line
+        for line in plan.coverage
+    )
+    return replace(plan, matrices=tuple(m for m in plan.matrices if m.tensor not in tied), coverage=coverage)
+
+
+def _same(checkpoint: Checkpoint, first: str, second: str) -> bool:
+    """Equal values; the first row decides almost always, so that untied embeddings are not read twice."""
+
+    def digest(name: str, index: int | None) -> bytes:
+        return hashlib.sha256(memoryview(checkpoint.read(name, index).raw).cast("B")).digest()
+
+    return digest(first, 0) == digest(second, 0) and digest(first, None) == digest(second, None)
+
+
+def select(plan: Plan, include: tuple[str, ...], exclude: tuple[str, ...]) -> Plan:
+    """Keep the matrices that --include and --exclude ask for.
+
+    Raises:
+        SpectraError: a glob matches nothing, or nothing is left.
+    """
+    if not include and not exclude:
+        return plan
+    for flag, globs in (("--include", include), ("--exclude", exclude)):
+        for glob in globs:
+            if not any(_matches(m, glob) for m in plan.matrices):
+                raise SpectraError(
+                    f"{flag} {glob!r} matches none of the {len(plan.matrices)} matrices (the first is "
+                    f"{plan.matrices[0].name if plan.matrices else 'missing: there are none'}). "
+                    "Globs are matched against whole names: try '*q_proj*'."
+                )
+    kept = tuple(
+        m
+        for m in plan.matrices
+        if (not include or any(_matches(m, g) for g in include)) and not any(_matches(m, g) for g in exclude)
+    )
+    if not kept:
+        raise SpectraError("--include and --exclude together leave no matrix. Loosen one of them.")
+    names, tensors = {m.name for m in kept}, {m.tensor for m in kept}
+    before = {m.tensor for m in plan.matrices}
+    coverage = tuple(
+        Coverage(tensor=line.tensor, disposition="skipped", reason=NOT_SELECTED, parameters=line.parameters)
+        if line.tensor in before - tensors
+        else line
+        for line in plan.coverage
+    )
+    attention = tuple(a for a in plan.attention if {a.q, a.k, a.v, a.o} <= names)
+    return replace(plan, matrices=kept, attention=attention, coverage=coverage)
+
+
+def _matches(ref: MatrixRef, glob: str) -> bool:
+    return fnmatchcase(ref.name, glob) or fnmatchcase(ref.tensor, glob)

@@ -1,0 +1,234 @@
+"""What stands out in an Analysis, with the reason: data for the terminal and for reports. Nothing is a bare threshold on alpha.
+
+Two kinds of evidence: a matrix against a random matrix of its shape (its null), and a matrix against the others of its role
+(robust z: (x - median) / (1.4826 MAD)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spectra.types import ROLES, Analysis, CircuitRow, MatrixRow, Status
+
+ODD_Z = 5.0  # robust z from which a matrix is called out among its role
+NULL_Z = 3.0  # |z| under which a metric does not differ from its null
+MIN_PEERS = 6  # matrices of a role and shape needed before one can be odd among them
+MAX_ODD = 12
+
+# Metrics compared among a role: (column, on the log scale, words for more, words for less, label, format).
+_COMPARED = (
+    ("alpha_hill", False, "lighter tail", "heavier tail", "Hill alpha", ".2f"),
+    ("stable_rank", True, "higher stable rank", "lower stable rank", "", ".3g"),
+    ("pseudo_rank", False, "higher pseudo-rank", "lower pseudo-rank", "", ".3f"),
+    ("spectral_norm", True, "larger spectral norm", "smaller spectral norm", "", ".3g"),
+    ("frobenius_norm", True, "larger Frobenius norm", "smaller Frobenius norm", "", ".3g"),
+    ("numerical_rank", False, "higher numerical rank", "lower numerical rank", "", ".0f"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleLine:
+    """One role: how many matrices, and means over those where the number exists. `excess`: mean difference from the null."""
+
+    role: str
+    count: int
+    shapes: tuple[tuple[int, int], ...]
+    failed: int
+    means: Mapping[str, float]
+    excess: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    """A matrix that stands out, its largest |robust z|, and why in words."""
+
+    name: str
+    z: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Matrices without numbers, or fits without an alpha, by status."""
+
+    what: str
+    status: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverageSummary:
+    """Tensors by disposition, share of parameters covered, and reasons of what was skipped (reason -> tensors)."""
+
+    counts: Mapping[str, int]
+    parameters: int
+    covered: int
+    skipped: Mapping[str, int]
+
+    @property
+    def share(self) -> float:
+        """Covered parameters / all parameters."""
+        return self.covered / self.parameters if self.parameters else 0.0
+
+
+def number(row: MatrixRow | CircuitRow, column: str) -> float | None:
+    """A column as a float, None where there is none."""
+    value = row.values.get(column)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    kept = [v for v in values if v is not None]
+    return float(np.mean(kept)) if kept else float("nan")
+
+
+_MEANS = ("alpha_hill", "alpha_gof", "alpha_fix_finger", "stable_rank", "effective_rank", "pseudo_rank",
+          "spectral_norm", "frobenius_norm", "n_spikes")  # fmt: skip
+
+
+def role_lines(analysis: Analysis) -> list[RoleLine]:
+    """One line a role that occurs, in the order of `ROLES`. Failed rows are counted, and in no mean."""
+    lines = []
+    for role in ROLES:
+        rows = [row for row in analysis.matrices if row.ref.role == role]
+        if not rows:
+            continue
+        ok = [row for row in rows if row.status == "ok"]
+        lines.append(
+            RoleLine(
+                role=role,
+                count=len(rows),
+                shapes=tuple(dict.fromkeys((row.ref.rows, row.ref.cols) for row in rows)),
+                failed=len(rows) - len(ok),
+                means={name: _mean(number(row, name) for row in ok) for name in _MEANS},
+                excess={name: _mean(row.null[name].difference for row in ok if name in row.null) for name in _MEANS},
+            )
+        )
+    return lines
+
+
+def odd_matrices(analysis: Analysis) -> list[Odd]:
+    """Matrices that differ from the others of their stack, role and shape, the oddest first."""
+    groups: dict[object, list[MatrixRow]] = {}
+    for row in analysis.matrices:
+        if row.status == "ok":
+            groups.setdefault((row.ref.stack, row.ref.role, row.ref.rows, row.ref.cols), []).append(row)
+    reasons: dict[str, list[tuple[float, str]]] = {}
+    for rows in groups.values():
+        if len(rows) >= MIN_PEERS:
+            for name, found in _odd_among(rows):
+                reasons.setdefault(name, []).append(found)
+    odd = [
+        Odd(
+            name=name,
+            z=max(abs(z) for z, _ in found),
+            reasons=tuple(t for _, t in sorted(found, key=lambda f: -abs(f[0]))),
+        )
+        for name, found in reasons.items()
+    ]
+    return sorted(odd, key=lambda o: -o.z)
+
+
+def _odd_among(rows: Sequence[MatrixRow]) -> Iterable[tuple[str, tuple[float, str]]]:
+    for column, logarithm, more, less, label, form in _COMPARED:
+        known = [
+            (row, value) for row in rows if (value := number(row, column)) is not None and (value > 0 or not logarithm)
+        ]
+        if len(known) < MIN_PEERS:
+            continue
+        raw = np.array([value for _, value in known])
+        x = np.log(raw) if logarithm else raw
+        median = float(np.median(x))
+        spread = 1.4826 * float(np.median(np.abs(x - median)))
+        # A spread of nothing (equal ranks, say) would call rounding odd; a thousandth of the median is the least we take.
+        spread = max(spread, 1e-3 * abs(median), 1e-12)
+        for (row, value), z in zip(known, (x - median) / spread, strict=True):
+            if abs(z) >= ODD_Z:
+                shown = f"{label} {value:{form}}".strip()
+                text = f"{more if z > 0 else less} ({shown}, role median {np.median(raw):{form}}, z {z:+.1f})"
+                yield row.ref.name, (float(z), text)
+
+
+def like_random(analysis: Analysis) -> list[str]:
+    """Matrices that none of Hill alpha, stable rank, pseudo-rank or spikes tells from a random matrix of their shape."""
+    names = []
+    for row in analysis.matrices:
+        zs = [row.null[m].z for m in ("alpha_hill", "stable_rank", "pseudo_rank") if m in row.null]
+        known = [z for z in zs if z is not None]
+        if len(known) >= 2 and all(abs(z) < NULL_Z for z in known) and number(row, "n_spikes") == 0:
+            names.append(row.ref.name)
+    return names
+
+
+def failures(analysis: Analysis) -> list[Failure]:
+    """Matrices and fits that gave no number, by status."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in analysis.matrices:
+        if row.status != "ok":
+            found.setdefault(("matrix", row.status), []).append(row.ref.name)
+            continue
+        for fit in ("alpha_hill", "alpha_gof", "alpha_fix_finger"):
+            status = str(row.values.get(f"{fit}_status"))
+            if status not in ("ok", "not_requested"):
+                found.setdefault((fit, status), []).append(row.ref.name)
+    return [Failure(what=what, status=status, names=tuple(names)) for (what, status), names in found.items()]
+
+
+def small_tails(analysis: Analysis) -> int:
+    """Goodness-of-fit tails under 50 eigenvalues."""
+    return sum(1 for row in analysis.matrices if row.values.get("alpha_gof_small_tail") is True)
+
+
+def coverage_summary(analysis: Analysis) -> CoverageSummary:
+    """Counts of the ledger. Tied tensors count as covered: their values were analysed under the other name."""
+    counts: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    parameters = covered = 0
+    for line in analysis.coverage:
+        counts[line.disposition] = counts.get(line.disposition, 0) + 1
+        parameters += line.parameters
+        if line.disposition == "skipped":
+            skipped[line.reason] = skipped.get(line.reason, 0) + 1
+        else:
+            covered += line.parameters
+    return CoverageSummary(counts=counts, parameters=parameters, covered=covered, skipped=skipped)
+
+
+def circuit_means(analysis: Analysis) -> list[tuple[str, Mapping[str, float]]]:
+    """(kind, means over layers and heads of the per-head convention) for `qk` and `vp`, with the null's pseudo-rank."""
+    lines = []
+    for kind in ("qk", "vp"):
+        rows = [c for c in analysis.circuits if c.kind == kind and c.head is not None and c.status == "ok"]
+        if rows:
+            made = {
+                name: _mean(number(c, name) for c in rows)
+                for name in ("pseudo_rank", "effective_rank", "spectral_norm")
+            }
+            made["null_pseudo_rank"] = _mean(c.null["pseudo_rank"].mean for c in rows if "pseudo_rank" in c.null)
+            made["min_pseudo_rank"] = min(
+                (p for c in rows if (p := number(c, "pseudo_rank")) is not None), default=float("nan")
+            )
+            made["count"] = float(len(rows))
+            lines.append((kind, made))
+    return lines
+
+
+def fell_short(analysis: Analysis) -> list[str]:
+    """What --strict objects to: matrices skipped (beyond the user's own selection), rows or fits that failed."""
+    from spectra.selection import NOT_SELECTED
+
+    bad: list[str] = []
+    harmless: tuple[str, ...] = ("vector", "scalar", "integer", "bias of", "empty", NOT_SELECTED)
+    lost = [
+        line for line in analysis.coverage if line.disposition == "skipped" and not line.reason.startswith(harmless)
+    ]
+    if lost:
+        bad.append(f"{len(lost)} tensors skipped (the first: {lost[0].tensor}: {lost[0].reason})")
+    statuses: dict[Status | str, int] = {}
+    for failure in failures(analysis):
+        statuses[f"{failure.what} {failure.status}"] = len(failure.names)
+    bad += [f"{count} x {what}" for what, count in statuses.items()]
+    return bad

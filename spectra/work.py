@@ -1,0 +1,176 @@
+"""The units of work of an analysis, and what is done to one of them. No threads, files or progress here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectra import circuits, null, panel
+from spectra.circuits import Side
+from spectra.naming import cut
+from spectra.null_cache import NullCache
+from spectra.options import AnalysisOptions
+from spectra.spectrum import Spectrum, spectrum
+from spectra.stored import Stored, unit_roundoff
+from spectra.types import AttentionRef, CircuitRow, MatrixRef, MatrixRow, NullValue, Plan, Status
+
+Floats = NDArray[np.float64]
+Kind = Literal["qk", "vp"]
+SIDES: tuple[Side, ...] = ("q", "k", "v", "o")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The matrices cut from one read: a tensor, or one expert of a stack."""
+
+    tensor: str
+    index: int | None
+    matrices: tuple[MatrixRef, ...]
+    file: str = ""
+
+    @property
+    def cost(self) -> float:
+        """Flops of the Gram matrix and the tridiagonalisation, roughly: M^2 N + 4/3 M^3."""
+        sizes = [(min(m.rows, m.cols), max(m.rows, m.cols)) for m in self.matrices]
+        return sum(short * short * long + 4.0 / 3.0 * short**3 for short, long in sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factors:
+    """R factors of one side of one attention module; `summed` where the all-heads product was asked for."""
+
+    module: str
+    side: Side
+    per_head: Floats
+    summed: Floats | None
+
+
+def groups(plan: Plan, files: Mapping[str, str]) -> list[Group]:
+    """Matrices that come from the same read, together, in the order of the plan. `files`: tensor -> file."""
+    found: dict[tuple[str, int | None], list[MatrixRef]] = {}
+    for ref in plan.matrices:
+        found.setdefault((ref.tensor, ref.view.index), []).append(ref)
+    return [
+        Group(tensor=tensor, index=index, matrices=tuple(refs), file=files.get(tensor, ""))
+        for (tensor, index), refs in found.items()
+    ]
+
+
+def sides_by_matrix(attention: Iterable[AttentionRef]) -> dict[str, list[tuple[AttentionRef, Side]]]:
+    """Matrix name -> the attention modules it is a side of."""
+    found: dict[str, list[tuple[AttentionRef, Side]]] = {}
+    for ref in attention:
+        for side in SIDES:
+            found.setdefault(getattr(ref, side), []).append((ref, side))
+    return found
+
+
+def matrix_row(ref: MatrixRef, matrix: Stored, options: AnalysisOptions, known: Spectrum | None = None) -> MatrixRow:
+    """All columns of one (rows, cols) matrix but the null, which is compared once all shapes are drawn.
+
+    `known`: its Spectrum where a device has computed it already.
+    """
+    started = time.perf_counter()
+    found = known if known is not None else spectrum(matrix)
+    values = panel.columns(found, unit_roundoff(ref.dtype), options.fit)
+    if options.uncertainty:
+        from spectra.uncertainty import uncertainty_columns
+
+        values |= uncertainty_columns(ref.name, found.eigenvalues, values, options)
+    size = int(found.eigenvalues.size)
+    status = found.status
+    if status == "ok" and size < options.fit.min_eigenvalues:
+        status = "too_few_eigenvalues"
+    return MatrixRow(
+        ref=ref,
+        status=status,
+        n_eigenvalues=size,
+        values=values,
+        null={},
+        esd=panel.histogram(found),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def attention_factors(
+    matrix: Stored, sides: Sequence[tuple[AttentionRef, Side]], options: AnalysisOptions
+) -> list[Factors]:
+    """What the circuits need to keep of one matrix."""
+    return [
+        Factors(
+            module=attention.module,
+            side=side,
+            per_head=circuits.head_factors(matrix, side, attention),
+            summed=circuits.summed_factor(matrix, side, attention) if options.summed_circuits else None,
+        )
+        for attention, side in sides
+    ]
+
+
+def cut_all(stored: Stored, group: Group) -> list[Stored]:
+    """The (rows, cols) matrices of a group, in its order."""
+    return [cut(stored, ref.view) for ref in group.matrices]
+
+
+def circuit_rows(
+    attention: AttentionRef,
+    dims: Mapping[Side, int],
+    sides: Mapping[Side, Factors],
+    nulls: NullCache | None,
+) -> list[CircuitRow]:
+    """Rows of W_QK and W_VP of one attention module, one a head; then, where factors are there, of all heads summed.
+
+    `dims`: the model dimension each side reads or writes (cols of q, k, v; rows of o); they differ in cross-attention.
+    """
+    rows: list[CircuitRow] = []
+    group = attention.heads // attention.kv_heads
+    for kind, left_side, right_side, width in _kinds(attention):
+        left, right = sides[left_side], sides[right_side]
+        d_model = dims[right_side]
+        denominators = (width, d_model)
+        draws = nulls.circuit(width, (dims[left_side], d_model), denominators) if nulls else None
+        for head, values in enumerate(circuits.singular_values(left.per_head, right.per_head)):
+            status, made = circuits.circuit_columns(values, *denominators)
+            compared: dict[str, NullValue] = {}
+            if draws is not None and status == "ok":
+                norms = np.linalg.norm(left.per_head[head // group]) * np.linalg.norm(right.per_head[head])
+                scale = float(norms) / (width * float(np.sqrt(dims[left_side] * d_model)))
+                compared = null.compare_circuit(made, scale, draws)
+            rows.append(_row(attention, kind, (head, head // group), circuits.PER_HEAD, (status, made), compared))
+        if left.summed is not None and right.summed is not None:
+            values = circuits.singular_values(left.summed, right.summed)[0]
+            result = circuits.circuit_columns(values, d_model, d_model)
+            rows.append(_row(attention, kind, (None, None), circuits.SUMMED, result, {}))
+    return rows
+
+
+def _kinds(attention: AttentionRef) -> tuple[tuple[Kind, Side, Side, int], ...]:
+    """(kind, left factor, right factor, head dimension): W_QK = W_K^T W_Q, W_VP = W_P W_V."""
+    return ("qk", "k", "q", attention.head_dim), ("vp", "v", "o", attention.value_dim)
+
+
+def _row(
+    attention: AttentionRef,
+    kind: Kind,
+    heads: tuple[int | None, int | None],
+    convention: str,
+    result: tuple[Status, dict[str, float | int | None]],
+    compared: Mapping[str, NullValue],
+) -> CircuitRow:
+    return CircuitRow(
+        module=attention.module,
+        layer=attention.layer,
+        stack=attention.stack,
+        head=heads[0],
+        kv_head=heads[1],
+        kind=kind,
+        convention=convention,
+        status=result[0],
+        values=result[1],
+        null=compared,
+    )
