@@ -188,9 +188,10 @@ def _dbrx_experts(item: Item, survey: Survey, notes: Notes) -> Outcome | None:
     Columns cannot be cut by a view, so w2's experts stay (I, D): the spectrum is the same, rows and cols are
     exchanged (modeling_dbrx.py, DbrxExpertGLU).
     """
+    if not item.module.endswith("experts.mlp") or item.own not in ("w1", "v1", "w2"):
+        return None
     count = survey.settings.experts(item)
-    is_stack = item.module.endswith("experts.mlp") and item.own in ("w1", "v1", "w2")
-    if not is_stack or count is None or item.shape[0] % count or count > _STACK_LIMIT:
+    if count is None or item.shape[0] % count or count > _STACK_LIMIT:
         return None
     size = item.shape[0] // count
     role: Role = {"w1": "gate", "v1": "up", "w2": "down"}[item.own]  # type: ignore[assignment]

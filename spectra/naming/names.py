@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from spectra.naming.rules import classify
+from spectra.naming.rules import match, pattern_of
 from spectra.types import TensorInfo
 
 # Parts that wrappers put into a path: torch.compile, FSDP, activation checkpointing, PEFT; `module` is DDP's.
@@ -16,12 +16,12 @@ _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 _PARAMETERS = frozenset({"weight", "bias", "kernel", "weight_g", "weight_v"})
 
 _LAYER = re.compile(
-    r"(?:^|\.)(?:layers|layer|h|blocks|block|blk|resblocks|albert_layers|attentions|ffns|proj_blk)\.(\d+)(?=\.|$)"
+    r"(?:^|\.)(?:layers|layer|h|blocks|block|blk|resblocks|albert_layers|attentions|ffns|proj_blk)\.(N)(?=\.|$)"
 )
-_EXPERT = re.compile(r"(?:^|\.)(?!shared)(?:\w*experts?)\.(?:expert_)?(\d+)(?=\.|$)")
+_EXPERT = re.compile(r"(?:^|\.)(?!shared)\w*experts?\.(N|expert_N)(?=\.|$)")
 _SIDE = re.compile(r"(?:^|\.)(enc|encoder|dec|decoder)\.")
 _SIDE_WITH_LAYERS = re.compile(
-    r"(?:^|\.)(?:enc|encoder|dec|decoder)\.(?:[A-Za-z_]+\.)*(?:layers|layer|h|blocks|block|blk)\.\d+\."
+    r"(?:^|\.)(?:enc|encoder|dec|decoder)\.(?:[A-Za-z_]+\.)*(?:layers|layer|h|blocks|block|blk)\.N\."
 )
 _VISION = re.compile(
     r"(?:^|\.)(?:vision_tower|vision_model|vision_encoder|vision_backbone|vision|visual|image_encoder|vpm)\."
@@ -74,60 +74,77 @@ def clean(name: str) -> tuple[str, str]:
     return ".".join(parts), ""
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and len(text) < 10 else None
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What holds for all paths of one pattern. `layer_at` and `expert_at` are the parts that hold the numbers."""
+
+    label: str
+    own_parts: int
+    suffix: str
+    layer_at: int | None
+    expert_at: int | None
+    tower: str
+    side: str
+    side_has_layers: bool
 
 
-def _first(pattern: re.Pattern[str], text: str) -> int | None:
-    found = pattern.search(text)
-    return _number(found[1]) if found else None
+@lru_cache(maxsize=16384)  # a checkpoint has as many patterns as kinds of tensors, not as tensors
+def _facts(pattern: str) -> _Facts:
+    dotted = pattern + "."
+    label, own_parts, suffix = match(pattern)
+    towers = (("vision", _VISION), ("audio", _AUDIO), ("mtp", _MTP))
+    side = _SIDE.search(dotted)
+    return _Facts(
+        label=label,
+        own_parts=own_parts,
+        suffix=suffix,
+        layer_at=_part(_LAYER, pattern),
+        expert_at=_part(_EXPERT, pattern),
+        tower=next((tower for tower, words in towers if words.search(dotted)), ""),
+        side={"e": "encoder", "d": "decoder"}[side[1][0]] if side else "",
+        side_has_layers=_SIDE_WITH_LAYERS.search(dotted) is not None,
+    )
 
 
-@lru_cache(maxsize=4096)
-def _side(path: str) -> str:
-    found = _SIDE.search(path + ".")
-    return {"e": "encoder", "d": "decoder"}[found[1][0]] if found else ""
+def _part(words: re.Pattern[str], pattern: str) -> int | None:
+    found = words.search(pattern)
+    return pattern.count(".", 0, found.start(1)) if found else None
 
 
-def _stack(path: str, side: str, both_sides: bool) -> str:
-    dotted = path + "."
-    if _VISION.search(dotted):
-        return "vision"
-    if _AUDIO.search(dotted):
-        return "audio"
-    if _MTP.search(dotted):
-        return "mtp"
-    return side if both_sides else ""
-
-
-def _sides_with_layers(paths: Iterable[str]) -> set[str]:
-    """Which of encoder and decoder have numbered layers, outside vision and audio towers."""
-    return {
-        _side(path)
-        for path in paths
-        if _SIDE_WITH_LAYERS.search(path + ".") and not _VISION.search(path + ".") and not _AUDIO.search(path + ".")
-    }
+def _number(parts: list[str], at: int | None) -> int | None:
+    """The number in one part (`7`, `expert_7`). Ten digits or more are no index, and not all digits are ASCII."""
+    if at is None:
+        return None
+    text = parts[at].removeprefix("expert_")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def read_names(tensors: Iterable[tuple[str, TensorInfo]]) -> dict[str, Item]:
     """Every tensor's name taken apart. `stack` is `encoder` or `decoder` only where the checkpoint has both."""
-    cleaned = [(name, info, *clean(name)) for name, info in tensors]
-    both = _sides_with_layers(path for _, _, path, _ in cleaned) >= {"encoder", "decoder"}
+    cleaned = []
+    sides_with_layers = set()
+    for name, info in tensors:
+        path, parameter = clean(name)
+        facts = _facts(pattern_of(path))
+        cleaned.append((name, info, path, parameter, facts))
+        if facts.side_has_layers and not facts.tower:
+            sides_with_layers.add(facts.side)
+    both = sides_with_layers >= {"encoder", "decoder"}
     items = {}
-    for name, info, path, parameter in cleaned:
-        label, module, own = classify(path)
-        side = _side(path)
+    for name, info, path, parameter, facts in cleaned:
+        parts = path.split(".")
+        module = ".".join(parts[: -facts.own_parts]) + facts.suffix
         items[name] = Item(
             name=name,
             info=info,
             path=path,
             parameter=parameter,
-            label=label,
-            module=module,
-            own=own,
-            layer=_first(_LAYER, path),
-            expert=_first(_EXPERT, path),
-            stack=_stack(path, side, both),
-            side=side,
+            label=facts.label,
+            module=module.removeprefix("."),
+            own=".".join(parts[-facts.own_parts :]),
+            layer=_number(parts, facts.layer_at),
+            expert=_number(parts, facts.expert_at),
+            stack=facts.tower or (facts.side if both else ""),
+            side=facts.side,
         )
     return items

@@ -9,7 +9,6 @@ code of Llama, OLMo, DINO, timm, Megatron-core, Qwen-v1, Baichuan, InternLM2 and
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 # Labels are roles, or one of these, which need shapes and the config to become roles:
 #   token_embed   a token embedding (role embed) that an lm_head may be tied to
@@ -100,29 +99,28 @@ def _compile(context: str, own: str) -> re.Pattern[str]:
 
 
 _RULES = tuple((_compile(context, own), label) for context, own, label in _ROWS)
-_DIGITS = re.compile(r"(?<![^.])(\d+)(?![^.])")
-_NAMED_EXPERT = re.compile(r"expert_\d+")
+_DIGITS = re.compile(r"(?<![^.])(\d+)(?![^.])|(?<![^.])expert_\d+(?![^.])")
 
 
-@lru_cache(maxsize=65536)
-def _match(path: str) -> tuple[str, int]:
-    """Label of a path with its digits replaced, and how many of its last parts are the tensor's own."""
-    for pattern, label in _RULES:
-        if found := pattern.fullmatch(path):
-            return label, found["own"].count(".") + 1
-    return "", 1
+def pattern_of(path: str) -> str:
+    """The path with its numbers replaced: `layers.3.mlp.experts.expert_7` -> `layers.N.mlp.experts.expert_N`."""
+    return _DIGITS.sub(lambda found: "N" if found[1] else "expert_N", path)
 
 
-def classify(path: str) -> tuple[str, str, str]:
-    """Label ('' if no row matches), module, and own name, of a cleaned module path.
+def match(pattern: str) -> tuple[str, int, str]:
+    """What the table says about a path without numbers: (label, own, suffix).
 
-    `model.layers.3.self_attn.q_proj` -> ('q', 'model.layers.3.self_attn', 'q_proj').
+    `label` is '' if no row matches; `own` counts the last parts that are the tensor's own name; `suffix` is what
+    the module's name needs besides the parts before it ('.attn').
     """
-    label, own_parts = _match(_NAMED_EXPERT.sub("expert_N", _DIGITS.sub("N", path)))
-    parts = path.split(".")
-    module, own = ".".join(parts[:-own_parts]), ".".join(parts[-own_parts:])
+    label, own_parts = "", 1
+    for rule, rule_label in _RULES:
+        if found := rule.fullmatch(pattern):
+            label, own_parts = rule_label, found["own"].count(".") + 1
+            break
+    before, own = pattern.split(".")[:-own_parts], ".".join(pattern.split(".")[-own_parts:])
     if flat := _FLAT.fullmatch(own):
-        module = f"{module}.{flat[1]}" if module else flat[1]
-    elif own == "att_proj" and _DIGITS.fullmatch(parts[-2] if len(parts) > 1 else ""):
-        module = f"{module}.attn"  # OLMo: `blocks.3.att_proj` and `blocks.3.attn_out`
-    return label, module, own
+        return label, own_parts, f".{flat[1]}"
+    if own == "att_proj" and before and before[-1] == "N":
+        return label, own_parts, ".attn"  # OLMo: `blocks.3.att_proj` and `blocks.3.attn_out`
+    return label, own_parts, ""

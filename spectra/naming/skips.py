@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from spectra.naming.names import Item
 
@@ -11,7 +12,8 @@ _REAL = re.compile(r"b?float\d*(?:_e\dm\d\w*)?|B?F\d+|I?Q\d\w*|TQ\d\w*|MXFP4|NVF
 _ROTARY = re.compile(
     r"(?:.*[._])?(?:inv_freq|rope_freqs|rope_factors_(?:long|short)|freqs_cis|(?:cos|sin)_cached)(?:\.weight)?"
 )
-_MASK = re.compile(r"(?:.*\.)?(?:attn|attention|self)\.(?:bias|masked_bias|mask|causal_mask)|(?:.*\.)?causal_mask")
+_MASK = re.compile(r"(?:.*\.)?(?:attn|attention|self)\.(?:masked_bias|mask)|(?:.*\.)?causal_mask")
+_MASK_OR_BIAS = re.compile(r"(?:.*\.)?(?:\w*attn|\w*attention|self)\.bias")
 _PACKED = re.compile(
     r".*(?:\.|_)(?:qweight|qzeros|g_idx|weight_packed|blocks|absmax|quant_map|nested_absmax|nested_quant_map|SCB"
     r"|bitsandbytes__\w+)"
@@ -29,18 +31,29 @@ def skip_reason(item: Item) -> str | None:
 
 
 def _by_name(item: Item) -> str | None:
-    name, dtype = item.name, item.info.dtype
-    if 0 in item.shape:
+    shape, dtype = item.shape, item.info.dtype
+    if 0 in shape:
         return "empty tensor"
-    if _ROTARY.fullmatch(name):
+    kind = _kind(".".join(item.name.rsplit(".", 3)[1:]) or item.name)
+    if kind == "rotary":
         return "rotary position frequencies: computed, not learned"
-    if _is_mask(item):
+    # GPT-2's and GPT-NeoX's lower triangle is (1, 1, n, n); a projection's bias of the same name is a vector
+    if kind == "mask" or (kind == "mask_or_bias" and len(shape) == 4 and shape[0] == shape[1] == 1):
         return "causal mask buffer: computed, not learned"
-    if _PACKED.fullmatch(name) and (_integer(dtype) or name.endswith("_blocks")):
+    if kind == "packed" and (_integer(dtype) or item.name.endswith("_blocks")):
         return _packed(dtype)
-    if len(item.shape) >= 2 and _SCALES.fullmatch(name):
+    if kind == "scales" and len(shape) >= 2:
         return "scales of packed quantised weights, which are not analysed by themselves"
-    return "bias of stacked experts" if len(item.shape) == 2 and _is_expert_bias(item) else None
+    return "bias of stacked experts" if len(shape) == 2 and _is_expert_bias(item) else None
+
+
+@lru_cache(maxsize=16384)
+def _kind(tail: str) -> str:
+    """What the last parts of a name say, before shape and dtype are looked at."""
+    kinds = (
+        ("rotary", _ROTARY), ("mask", _MASK), ("mask_or_bias", _MASK_OR_BIAS), ("packed", _PACKED), ("scales", _SCALES),
+    )  # fmt: skip
+    return next((kind for kind, words in kinds if words.fullmatch(tail)), "")
 
 
 def _by_type_and_shape(item: Item) -> str | None:
@@ -66,16 +79,6 @@ def _packed(dtype: str) -> str:
     )
 
 
-def _is_mask(item: Item) -> bool:
-    if not _MASK.fullmatch(item.name):
-        return False
-    if not item.name.endswith(".bias"):
-        return True
-    shape = item.shape  # GPT-2's and GPT-NeoX's lower triangle, (1, 1, n, n); a projection's bias is a vector
-    return len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3]
-
-
 def _is_expert_bias(item: Item) -> bool:
     """(E, out): one bias an expert, in a tensor whose weight has a third dimension."""
-    last = item.name.rsplit(".", 1)[-1]
-    return last.endswith("bias") and _EXPERTS.search(item.path + ".") is not None
+    return item.name.endswith("bias") and _EXPERTS.search(item.path + ".") is not None

@@ -87,10 +87,12 @@ class Survey:
 
     def is_gated(self, item: Item) -> bool:
         """Whether an up projection holds gate and up: twice as tall as `down` is wide, and no gate beside it."""
-        down = self.sibling(item, "down")
-        if item.label not in ("up_gated", "up_gated_last") or down is None or len(down.shape) != 2:
+        if item.label not in ("up_gated", "up_gated_last"):
             return False
-        return self.sibling(item, "gate") is None and self.oriented(item)[0] == 2 * self.oriented(down)[1]
+        down = self.sibling(item, "down")
+        if down is None or len(down.shape) != 2 or self.sibling(item, "gate") is not None:
+            return False
+        return self.oriented(item)[0] == 2 * self.oriented(down)[1]
 
     def is_conv(self, item: Item) -> bool:
         """Whether a tensor is a convolution's kernel, by its module's kind, by name, or by four small dimensions."""
