@@ -52,7 +52,7 @@ def _find(
     saved: Mapping[Any, Any], is_tensor: Callable[[Any], bool], label: str, path: str, depth: int
 ) -> tuple[str, Mapping[Any, Any]] | None:
     """The mapping to take in `saved`: a nested one if it has more tensors than `saved` itself has."""
-    own = sum(1 for key, value in saved.items() if isinstance(key, str) and is_tensor(value))
+    own = _weights(saved, is_tensor)
     if depth == 0 or _is_optimizer(saved):
         return None
     nested: dict[str, tuple[str, Mapping[Any, Any]]] = {}
@@ -60,12 +60,12 @@ def _find(
         if isinstance(key, str) and isinstance(value, Mapping):
             below = f"{path}.{key}" if path else key
             found = _find(value, is_tensor, label, below, depth - 1)
-            if found is not None and sum(1 for item in found[1].values() if is_tensor(item)) > own:
+            if found is not None and _weights(found[1], is_tensor) > own:
                 nested[key] = found
     for name in NESTED:
         if name in nested:
             return nested[name]
-    if own:
+    if own or (not nested and any(isinstance(key, str) and is_tensor(value) for key, value in saved.items())):
         return path, saved
     if len(nested) > 1:
         raise CheckpointError(
@@ -73,6 +73,11 @@ def _find(
             "expected one: save the one you mean to a file of its own."
         )
     return next(iter(nested.values()), None)
+
+
+def _weights(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> int:
+    """Number of named tensors that are no scalars: a loss saved beside a model does not make its dict a state dict."""
+    return sum(1 for key, value in mapping.items() if isinstance(key, str) and is_tensor(value) and value.ndim)
 
 
 def _is_optimizer(saved: Mapping[Any, Any]) -> bool:

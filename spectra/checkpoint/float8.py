@@ -2,7 +2,7 @@
 
 Conventions (the scale multiplies in all of them, `_inv` or not):
 - DeepSeek and its followers: `X.weight_scale_inv`, one scale per block of quantization_config.weight_block_size
-  (128 x 128), https://huggingface.co/deepseek-ai/DeepSeek-V3 (inference/kernel.py, weight_dequant);
+  (128 x 128): repository deepseek-ai/DeepSeek-V3, inference/kernel.py, weight_dequant;
 - compressed-tensors, FBGEMM, ModelOpt: `X.weight_scale`, one per tensor or per output channel;
 - stacks of experts (E, ...): `X_scale_inv`, `X_scale`, with the same choices per expert.
 

@@ -3,7 +3,7 @@ words.
 
 An own parser because gguf.GGUFReader maps the file and makes an object of every token (seconds, hundreds of
 megabytes).
-Format: GGUF version 2 and 3, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, little-endian.
+Format: GGUF version 2 and 3, ggml-org/ggml, docs/gguf.md, little-endian.
 """
 
 from __future__ import annotations

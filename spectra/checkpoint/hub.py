@@ -173,8 +173,8 @@ def _explained(error: Exception, label: str) -> CheckpointError:
 
 
 def _status(error: Exception) -> int:
-    """HTTP status of an error of the hub; 0 where there was no answer."""
-    return int(getattr(getattr(error, "response", None), "status_code", 0) or 0) or 599
+    """HTTP status of an error of the hub; 599 where there was no answer."""
+    return int(getattr(getattr(error, "response", None), "status_code", None) or 599)
 
 
 def _short(error: Exception) -> str:

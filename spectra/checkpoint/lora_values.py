@@ -55,17 +55,16 @@ class LoraCheckpoint(Checkpoint):
         if any(module.magnitude for module in adapter.modules.values()):
             details["dora"] = "the update is s B A; the DoRA magnitude is not included, because it needs the base"
         self.details = details
-        tensors: dict[str, TensorInfo] = {}
-        for name, module in self._modules.items():
-            tensors[name] = TensorInfo(name=name, shape=module.shape, dtype=module.dtype, file=adapter.label)
+        tensors = {
+            name: TensorInfo(name=name, shape=module.shape, dtype=module.dtype, file=adapter.label)
+            for name, module in self._modules.items()
+        }
         self._stored = {name: stored for name, stored in adapter.replaced.items() if name not in tensors}
         kept = set(self._stored.values())
         for name, stored in self._stored.items():
             info = weights.tensors[stored]
             tensors[name] = TensorInfo(name=name, shape=info.shape, dtype=info.dtype, file=info.file)
-        for stored, info in weights.tensors.items():
-            if stored not in kept:
-                tensors[stored] = info
+        tensors.update({stored: info for stored, info in weights.tensors.items() if stored not in kept})
         self.tensors = tensors
 
     def read(self, name: str, index: int | None = None) -> Stored:

@@ -1,7 +1,7 @@
 """safetensors: a strict parser of the header, and reads of single tensors or slices.
 
 The library's numpy route knows neither bfloat16 nor float8, and its memory map lets the resident memory grow
-with the file. Format: u64 header length, JSON header, data; https://github.com/huggingface/safetensors
+with the file. Format: u64 header length, JSON header, data; repository huggingface/safetensors
 (README, "Format"). The checks are those of the reference implementation (`Metadata::validate`): offsets
 without holes or overlaps.
 """
