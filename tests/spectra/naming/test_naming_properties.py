@@ -14,117 +14,32 @@ from spectra.types import MatrixView, Plan, RowBlock, TensorInfo
 
 Ledger = Callable[[Mapping[str, TensorInfo], Plan], None]
 
+
+def words(text: str) -> list[str]:
+    return text.split(" ")
+
+
 _WORDS = st.sampled_from(
-    [
-        "model",
-        "layers",
-        "h",
-        "blk",
-        "blocks",
-        "0",
-        "1",
-        "²",
-        "99999999999",
-        "encoder",
-        "decoder",
-        "visual",
-        "mtp",
-        "attn",
-        "attention",
-        "self",
-        "self_attn",
-        "mlp",
-        "experts",
-        "expert_3",
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "q",
-        "k",
-        "v",
-        "o",
-        "query",
-        "key",
-        "value",
-        "c_attn",
-        "c_proj",
-        "c_fc",
-        "query_key_value",
-        "qkv",
-        "qkv_proj",
-        "Wqkv",
-        "wqkv",
-        "linear_qkv",
-        "in_proj",
-        "in_proj_weight",
-        "kv_b_proj",
-        "kv_proj",
-        "gate",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-        "gate_up_proj",
-        "w1",
-        "w2",
-        "v1",
-        "ff_proj",
-        "ff_out",
-        "dense_h_to_4h",
-        "dense_4h_to_h",
-        "ffn_up",
-        "attn_k_b",
-        "lm_head",
-        "embed_tokens",
-        "shared",
-        "output",
-        "wte",
-        "cls_token",
-        "conv",
-        "parametrizations",
-        "_orig_mod",
-        "module",
-        "weight",
-        "bias",
-        "gate_up_proj_bias",
-        "scales",
-        "qweight",
-        "x[q]",
-        "[expert",
-        "0]",
-        "router",
-    ]
+    words(
+        "model layers h blk blocks 0 1 ² 99999999999 encoder decoder visual mtp attn attention self self_attn "
+        "mlp experts expert_3 q_proj k_proj v_proj o_proj q k v o query key value c_attn c_proj c_fc "
+        "query_key_value qkv qkv_proj Wqkv wqkv linear_qkv in_proj in_proj_weight kv_b_proj kv_proj gate "
+        "gate_proj up_proj down_proj gate_up_proj w1 w2 v1 ff_proj ff_out dense_h_to_4h dense_4h_to_h ffn_up "
+        "attn_k_b lm_head embed_tokens shared output wte cls_token conv parametrizations _orig_mod module "
+        "weight bias gate_up_proj_bias scales qweight x[q] [expert 0] router"
+    )
 )
 _NAMES = st.lists(_WORDS, min_size=1, max_size=6).map(".".join) | st.text(max_size=12)
 _SIZES = st.sampled_from([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96])
 _SHAPES = st.lists(_SIZES, max_size=5).map(tuple)
-_DTYPES = st.sampled_from(
-    ["float32", "bfloat16", "float8_e4m3fn", "Q4_1", "IQ3_XXS", "int8", "uint8", "bool", "I32", "complex64", "what"]
-)
+_DTYPES = st.sampled_from(words("float32 bfloat16 float8_e4m3fn Q4_1 IQ3_XXS int8 uint8 bool I32 complex64 what"))
 _KINDS = st.sampled_from(["", "Linear", "Conv1D", "Conv1d", "Conv2d", "Embedding"])
 _KEYS = st.sampled_from(
-    [
-        "model_type",
-        "num_attention_heads",
-        "n_head",
-        "num_key_value_heads",
-        "num_kv_heads",
-        "head_dim",
-        "d_kv",
-        "hidden_size",
-        "multi_query",
-        "new_decoder_architecture",
-        "text_config",
-        "vision_config",
-        "attn_config",
-        "qk_nope_head_dim",
-        "v_head_dim",
-        "num_experts",
-        "attn_output_gate",
-        "encoder",
-        "position_encoding_2d",
-        "thinker_config",
-    ]
+    words(
+        "model_type num_attention_heads n_head num_key_value_heads num_kv_heads head_dim d_kv hidden_size "
+        "multi_query new_decoder_architecture text_config vision_config attn_config qk_nope_head_dim "
+        "v_head_dim num_experts attn_output_gate encoder position_encoding_2d thinker_config"
+    )
 )
 _SCALARS = (
     st.none() | st.booleans() | st.integers(-2, 9) | st.floats() | st.lists(st.integers(-1, 8), max_size=3)
