@@ -123,10 +123,7 @@ def choose(folder: Folder) -> Choice:
     adapter = [name for name in ("adapter_model.safetensors", "adapter_model.bin") if name in names]
     if "adapter_config.json" in names and adapter:
         return Choice(kind="lora", names=(adapter[0],))
-    if adapter:
-        raise CheckpointError(
-            f"{folder.file_label(adapter[0])}: has no adapter_config.json beside it, which says how the adapter is scaled."
-        )
+    names = [name for name in names if name not in adapter]
     found = (
         _index(names, "model", ".safetensors", "safetensors_index", folder.label)
         or _files(names, "model.safetensors", (".safetensors",), "safetensors", folder.label)
@@ -135,6 +132,10 @@ def choose(folder: Folder) -> Choice:
         or _files(names, "", (".gguf",), "gguf", folder.label)
         or _files(names, "", TORCH_SUFFIXES, "torch", folder.label)
     )
+    if found is None and adapter:
+        raise CheckpointError(
+            f"{folder.file_label(adapter[0])}: has no adapter_config.json beside it, which says how the adapter is scaled."
+        )
     if found is None:
         raise _nothing(folder)
     return found

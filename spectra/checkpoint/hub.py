@@ -39,6 +39,11 @@ def open_hub_folder(repo: str, revision: str | None, progress: Callable[[str], N
         if progress is not None:
             progress(f"asking the hub for the files of {label}")
         info = api.model_info(repo, revision=revision, files_metadata=True)
+        # Files are fetched by commit, which leaves no note in the cache of what `main` was; without a connection
+        # that note is needed. Older clients cannot leave it: there, offline use needs the commit as revision.
+        resolve = getattr(api, "resolve_revision", None)
+        if resolve is not None and revision != info.sha:
+            resolve(repo, revision=revision)
     except HFValidationError as error:
         raise CheckpointError(f"{label}: not a local path, and no valid hub id ({error}).") from error
     except Exception as error:
@@ -165,7 +170,7 @@ def _explained(error: Exception, label: str) -> CheckpointError:
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return CheckpointError(f"{label}: the repository has no such revision; expected a branch, tag or commit.")
-    if isinstance(error, errors.EntryNotFoundError):
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return CheckpointError(f"{label}: the repository has no such file.")
     if isinstance(error, errors.SafetensorsParsingError | errors.NotASafetensorsRepoError):
         return CheckpointError(f"{label}: its safetensors header is damaged on the hub ({_short(error)}).")

@@ -194,7 +194,8 @@ class MergedCheckpoint(Checkpoint):
         norm = np.sqrt(np.sum(merged * merged, axis=axes))
         shape = [1] * merged.ndim
         shape[outputs] = -1
-        result: NDArray[np.float64] = merged * (magnitude.reshape(-1) / norm).reshape(shape)
+        with np.errstate(divide="ignore", invalid="ignore"):  # an all-zero output has no direction: NaN, as in PEFT
+            result: NDArray[np.float64] = merged * (magnitude.reshape(-1) / norm).reshape(shape)
         return result
 
     def close(self) -> None:

@@ -190,7 +190,7 @@ def _records(path: Path, label: str) -> dict[int, int] | None:
                     "`torch.jit.load(file).state_dict()` with torch.save or safetensors."
                 )
             for entry in entries:
-                if entry.filename.endswith("/byteorder") and archive.read(entry) != b"little":
+                if entry.filename.endswith("/byteorder") and (entry.file_size != 6 or archive.read(entry) != b"little"):
                     return None
                 if entry.compress_type != zipfile.ZIP_STORED:
                     return None
