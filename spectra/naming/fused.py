@@ -43,28 +43,29 @@ _CODEGEN_PATH = re.compile(r"(?:^|\.)h\.\d+\.attn\.qkv_proj$")
 
 def qkv_layout(item: Item, settings: Settings, source_format: str) -> Layout | None:
     """How q, k and v share the rows; None if the name alone does not tell and the config does not either."""
-    if source_format == "gguf" or item.own in _ALWAYS_CONCATENATED:
+    own = item.own.rsplit(".", 1)[-1]
+    if source_format == "gguf" or own in _ALWAYS_CONCATENATED:
         return "concat"  # GGUF converters de-interleave
     model_type = settings.model_type(item)
     layout: Layout | None = "concat"
-    if item.own == "query_key_value":
+    if own == "query_key_value":
         layout = _query_key_value_layout(item, settings, model_type)
-    elif item.own == "c_attn":
+    elif own == "c_attn":
         if model_type == "gpt_bigcode" and settings.flag(item, "multi_query") is False:
             layout = "interleaved"
-    elif item.own == "qkv_proj":
+    elif own == "qkv_proj":
         if model_type in ("codegen", "moss"):
             layout = "codegen"
         elif model_type == "minimax":
             layout = "interleaved"
         elif not model_type and _CODEGEN_PATH.search(item.path):
             layout = None
-    elif item.own == "wqkv":
+    elif own == "wqkv":
         # InternLM2 groups by key/value head; gpt-fast uses the same name for [q; k; v].
         layout = "grouped" if model_type.startswith("intern") else "concat" if model_type else None
-    elif item.own == "linear_qkv":
+    elif own == "linear_qkv":
         layout = "grouped"  # Megatron-core
-    elif item.own in ("in_proj", "self.in_proj"):
+    elif own == "in_proj":
         layout = "interleaved" if model_type == "deberta" else None
     return layout
 

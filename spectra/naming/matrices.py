@@ -83,12 +83,21 @@ def matrices_of(item: Item, survey: Survey, notes: Notes) -> Outcome:
         return _experts(item, survey, notes)
     if stackable and item.label in ("k_heads", "v_heads"):
         return _slices(item, _LABEL_ROLES[item.label], transpose=item.label == "k_heads")
-    leading_ones = all(size == 1 for size in shape[:-2])
-    if leading_ones or item.label in _EMBEDDINGS or not stackable:
-        return _whole(
-            item, "embed" if item.label in _EMBEDDINGS else "other", MatrixView(tensor=item.name, flatten=True)
-        )
-    return _slices(item, "other", transpose=False)
+    flat = _flattened(item, survey, stackable=stackable)
+    return flat or _slices(item, "other", transpose=False)
+
+
+def _flattened(item: Item, survey: Survey, *, stackable: bool) -> Outcome | None:
+    """One matrix of a tensor of three or more dimensions that is neither a convolution nor a stack; else None."""
+    if item.module.endswith("rel_attn") and len(item.shape) == 3:
+        # XLNet: q, k, v and r are (d, H, Dh) = (in, out), o is (d, H, Dh) = (out, in) (modeling_xlnet.py)
+        view = MatrixView(tensor=item.name, flatten=True, transpose=item.label != "o")
+        return _whole(item, role_of(item, survey), view)
+    leading_ones = all(size == 1 for size in item.shape[:-2])
+    if not leading_ones and item.label not in _EMBEDDINGS and stackable:
+        return None
+    role: Role = "embed" if item.label in _EMBEDDINGS else "other"
+    return _whole(item, role, MatrixView(tensor=item.name, flatten=True))
 
 
 def _whole(item: Item, role: Role, view: MatrixView) -> Outcome:

@@ -24,10 +24,11 @@ _SIDE_WITH_LAYERS = re.compile(
     r"(?:^|\.)(?:enc|encoder|dec|decoder)\.(?:[A-Za-z_]+\.)*(?:layers|layer|h|blocks|block|blk)\.N\."
 )
 _VISION = re.compile(
-    r"(?:^|\.)(?:vision_tower|vision_model|vision_encoder|vision_backbone|vision|visual|image_encoder|vpm)\."
+    r"(?:^|\.)(?:vision_tower|vision_model|vision_encoder|vision_backbone|vision|visual|image_encoder|image_embed|vpm)\."
     r"|^v\."
 )
-_AUDIO = re.compile(r"(?:^|\.)(?:audio_tower|audio_model|audio_encoder)\.|^a\.")
+_AUDIO = re.compile(r"(?:^|\.)(?:audio_tower|audio_model|audio_encoder|audio_embed)\.|^a\.")
+_QFORMER = re.compile(r"(?:^|\.)qformer\.")
 _MTP = re.compile(r"(?:^|\.)mtp\w*\.")
 
 
@@ -92,7 +93,7 @@ class _Facts:
 def _facts(pattern: str) -> _Facts:
     dotted = pattern + "."
     label, own_parts, suffix = match(pattern)
-    towers = (("vision", _VISION), ("audio", _AUDIO), ("mtp", _MTP))
+    towers = (("vision", _VISION), ("audio", _AUDIO), ("qformer", _QFORMER), ("mtp", _MTP))
     side = _SIDE.search(dotted)
     return _Facts(
         label=label,

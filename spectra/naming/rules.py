@@ -34,8 +34,8 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("", r"lm_head(?:\.decoder)?|embed_out|\w*_lm_head|shared_head\.head|nextn\.shared_head_head", "lm_head"),
     ("", r"vocab_projector|qa_outputs|predictions\.decoder|classification_head\.out_proj", "lm_head"),
     (_TOP, r"classifier(?:\.out_proj)?|score|head(?:\.fc)?|heads\.head|fc|ff_out|output_layer", "lm_head"),
-    (_TOP, r"proj_out|lm_loss|pred_layer\.proj|cls\.output", "lm_head"),
-    (_BARE_TOP, r"output", "lm_head"),
+    (_TOP, r"lm_loss|pred_layer\.proj|cls\.output", "lm_head"),
+    (_BARE_TOP, r"output|proj_out", "lm_head"),
     # Routers. `mlp.gate` routes, `mlp.gate_proj` does not; a gate on the attention output is neither.
     (_ATT, r"gate|gate_proj|g_proj|up_proj|down_proj", "other"),
     ("", r"shared_expert_gate|ffn_gate_inp(?:_shexp)?", "router"),
@@ -50,9 +50,9 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("", r"attn_v_b", "v_heads"),
     # Fused projections
     (r"(?:\w*cross\w*|\w*encdec\w*)", r"c_attn", "kv"),
+    (_ATT, r"self\.in_proj|in_proj|attention\.qkv", "qkv"),
     ("", r"query_key_value|c_attn|qkv|qkv_proj|Wqkv|wqkv|W_pack|att_proj|attn_qkv|vis_attn_qkv", "qkv"),
     ("", r"in_proj_weight|linear_qkv|qkv_linear|to_qkv", "qkv"),
-    (_ATT, r"self\.in_proj|in_proj", "qkv"),
     ("", r"in_proj_qkvz?", "qkv_in"),
     (_ATT, r"kv_proj|key_value|to_kv|kv", "kv"),
     # q, k, v. BERT and ViT nest them one module deeper than the output: their module is `...attention`.
@@ -67,7 +67,7 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
         )
     ),
     # o
-    (_ATT, r"output\.dense|out_proj|dense|c_proj|proj|[wW]?o|out|output", "o"),
+    (_ATT, r"output\.dense|out_proj|dense|c_proj|proj|projection(?:_layer)?|[wW]?o|out|output", "o"),
     ("", r"o_proj|out_lin|(?:cross_|self_|vis_)?attn_o(?:ut(?:put)?)?|to_out(?:\.N)?|linear_proj", "o"),
     # Feed-forward
     ("", r"gate_up_proj|ffn_gate_up_exps|gate_and_up_proj|input_linear|w12|weights_in", "gate_up"),
@@ -75,10 +75,10 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("", r"ff_proj", "up_gated_last"),
     ("", r"gate_proj|ffn_gate(?:_exps|_shexp|_chexps)?|w1|wi_0", "gate"),
     ("", r"up_proj|ffn_up_(?:exps|shexp|chexps)|c_fc|fc1|fc_in|w3|v1|wi|wi_1|lin1|linear1", "up"),
-    ("", r"intermediate\.dense|feed_forward\.key|albert_layers\.N\.ffn", "up"),
+    ("", r"intermediate(?:_query)?[._]dense|ff\.layer_1|feed_forward\.key|albert_layers\.N\.ffn", "up"),
     ("", r"down_proj|ffn_down(?:_exps|_shexp|_chexps)?|c_proj|fc2|fc_out|dense_4h_to_h|w2|[wW]o", "down"),
-    ("", r"lin2|linear2|linear_fc2|ff_out|ffn_output|output_linear|weights_out|output\.dense", "down"),
-    ("", r"feed_forward\.value", "down"),
+    ("", r"lin2|linear2|linear_fc2|ff_out|ffn_output|output_linear|weights_out", "down"),
+    ("", r"output(?:_query)?[._]dense|ff\.layer_2|feed_forward\.value", "down"),
 )  # fmt: skip
 
 # GGUF and the first OLMo give attention no module of its own; the tensors of one layer's attention belong together,

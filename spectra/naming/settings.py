@@ -17,7 +17,7 @@ from spectra.naming.names import Item
 _TEXT = ("text_config", "llm_config", "language_config", "text_cfg", "thinker_config")
 _VISION = ("vision_config", "vision_cfg", "visual", "thinker_config")
 _AUDIO = ("audio_config", "audio_cfg", "thinker_config")
-_NESTED = {"vision": _VISION, "audio": _AUDIO}
+_NESTED = {"vision": _VISION, "audio": _AUDIO, "qformer": ("qformer_config",)}
 # Sub-configs that are part of their parent: MPT and DBRX.
 _PARTS = ("attn_config", "ffn_config")
 

@@ -172,10 +172,31 @@ def test_whisper_stacks(plan_of: PlanOf) -> None:
     ("lm_head.decoder.weight", "lm_head"), ("classifier.dense.weight", "other"), ("generator_lm_head.weight", "lm_head"),
     ("model.layers.61.shared_head.head.weight", "lm_head"), ("embeddings_project.weight", "other"),
     ("blocks.0.attn.rel_pos_h", "embed"), ("distilbert.transformer.layer.0.attention.q_lin.weight", "q"),
-    ("distilbert.transformer.layer.0.ffn.lin2.weight", "down"), ("model.layers.0.conv.in_proj.weight", "other"),
+    ("distilbert.transformer.layer.0.ffn.lin2.weight", "down"),
+    ("encoder.layers.0.feed_forward.intermediate_dense.weight", "up"),
+    ("vision_model.encoder.layers.0.self_attn.projection.weight", "o"),
+    ("mask_decoder.iou_prediction_head.proj_out.weight", "other"), ("model.layers.0.conv.in_proj.weight", "other"),
 ])  # fmt: skip
 def test_role_of_one_name(plan_of: PlanOf, name: str, role: str) -> None:
     assert [ref.role for ref in plan_of({name: (8, 16)}).matrices] == [role]
+
+
+def test_xlnet_attention_of_three_dimensions(plan_of: PlanOf) -> None:
+    names = [f"transformer.layer.0.rel_attn.{role}" for role in "qkvo"]
+    result = plan_of(dict.fromkeys(names, (32, 4, 8)), {"n_head": 4})
+    assert [(ref.role, ref.view.transpose) for ref in result.matrices] == [
+        ("q", True), ("k", True), ("v", True), ("o", False)
+    ]  # fmt: skip
+    assert len(result.attention) == 1
+
+
+def test_towers_take_no_heads_from_the_text_config(plan_of: PlanOf) -> None:
+    shapes = {
+        **_projections("qformer.encoder.layer.0.attention", 32),
+        **_projections("audio_tower.layers.0.self_attn", 32),
+    }
+    result = plan_of(shapes, {"num_attention_heads": 4, "qformer_config": {"num_attention_heads": 8}})
+    assert [(c.stack, c.heads) for c in result.attention] == [("qformer", 8)]
 
 
 def test_experts_by_index(plan_of: PlanOf) -> None:
