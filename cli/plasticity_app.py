@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import typer
-from spectra_cli import common
+
+from . import common
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from spectra_cli import common
+
+from . import common
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -69,7 +70,6 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
 ) -> None:
     """Analyse every weight matrix of a checkpoint."""
     from rich.console import Console
-    from spectra_cli import progress, terminal
 
     from spectra import results, summary
     from spectra.analysis import analyze as run
@@ -78,6 +78,8 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     from spectra.journal import journal_path
     from spectra.options import AnalysisOptions
     from spectra.panel import FitOptions, parse_fits
+
+    from . import progress, terminal
 
     if resume and out is None:
         raise SpectraError("--resume needs --out: finished matrices are kept beside the output file.")

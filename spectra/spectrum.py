@@ -94,8 +94,9 @@ def spectrum_from_eigenvalues(
     """Clean raw eigenvalues (ascending, of the Gram matrix of scale * W) into a Spectrum."""
     largest = float(values[-1]) if values.size else 0.0
     floor = rounding_floor(max(largest, 0.0), values.size)
-    cleaned = np.where(values > floor, values, 0.0) / (scale * scale)
-    trace, floor = trace / (scale * scale), floor / (scale * scale)
+    with np.errstate(over="ignore"):  # squares beyond float64 end as non_finite below
+        cleaned = np.where(values > floor, values, 0.0) / scale / scale
+        trace, floor = trace / scale / scale, floor / scale / scale
     if not np.isfinite(trace):
         return failed_spectrum(shape, values.size)
     status: Status = "ok" if cleaned.size and cleaned[-1] > 0 else "degenerate"

@@ -90,7 +90,8 @@ class Stored:
     def decode(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
         """The values as float64 (default) or float32; a new array unless the raw one already is just that."""
         if self.dtype in NATIVE:
-            return np.asarray(self.raw, dtype=dtype)
+            with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+                return np.asarray(self.raw, dtype=dtype)
         if self.dtype == "bfloat16":
             wide = self.raw.astype(np.uint32)
             wide <<= 16
@@ -100,14 +101,15 @@ class Stored:
 
     def decode_into(self, out: NDArray[np.float64]) -> None:
         """Decode into a float64 array of the same shape, without allocating: fresh pages cost more than the arithmetic."""
-        if self.dtype in NATIVE:
-            np.copyto(out, self.raw)
-        elif self.dtype == "bfloat16":
-            wide = _scratch(self.raw.size).reshape(self.raw.shape)
-            np.left_shift(self.raw, 16, out=wide, dtype=np.uint32)
-            np.copyto(out, wide.view(np.float32))
-        else:
-            np.copyto(out, float8_table(self.dtype)[self.raw])
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+            if self.dtype in NATIVE:
+                np.copyto(out, self.raw)
+            elif self.dtype == "bfloat16":
+                wide = _scratch(self.raw.size).reshape(self.raw.shape)
+                np.left_shift(self.raw, 16, out=wide, dtype=np.uint32)
+                np.copyto(out, wide.view(np.float32))
+            else:
+                np.copyto(out, float8_table(self.dtype)[self.raw])
 
 
 _local = threading.local()

@@ -65,7 +65,7 @@ def hill(eigenvalues: Floats, min_eigenvalues: int = MIN_EIGENVALUES) -> TailFit
     xmin = float(eigenvalues[eigenvalues.size - k - 1])
     if xmin <= 0.0:
         return failed("degenerate", k)
-    log_ratio = np.log(eigenvalues[eigenvalues.size - k :] / xmin)
+    log_ratio = np.log(eigenvalues[eigenvalues.size - k :]) - np.log(xmin)
     total = float(np.sum(log_ratio))
     if total <= k * _FLAT:
         return failed("degenerate", k)
@@ -131,7 +131,7 @@ def _search(
     x: Floats = eigenvalues[eigenvalues > 0]
     if x.size < min_eigenvalues:
         return failed("degenerate", int(x.size))
-    logs = np.log(x / x[-1])
+    logs = np.log(x) - np.log(x[-1])  # not the log of a ratio, which can over- or underflow
     if -float(logs[0]) <= _FLAT:
         return failed("degenerate", int(x.size))
     candidates = np.arange(x.size - 1)
