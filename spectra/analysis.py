@@ -170,7 +170,7 @@ class _Run:
         def read(group: Group) -> Stored:
             stored = checkpoint.read(group.tensor, group.index)
             part = group.tensor if group.index is None else f"{group.tensor}[{group.index}]"
-            self.digests[part] = hashlib.sha256(memoryview(stored.raw).cast("B")).hexdigest()
+            self.digests[part] = stored.sha256()
             if self.journal is not None:
                 self.journal.append({"part": part, "digest": self.digests[part]})
             return stored

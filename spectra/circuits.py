@@ -78,7 +78,7 @@ def factors(blocks: Floats) -> Floats:
     if d <= width:  # wider than tall: the block is its own factor
         return blocks
     try:
-        r: Floats = np.linalg.cholesky(blocks.transpose(0, 2, 1) @ blocks, upper=True)
+        r: Floats = np.asarray(np.linalg.cholesky(blocks.transpose(0, 2, 1) @ blocks, upper=True), dtype=np.float64)
     except np.linalg.LinAlgError:
         return np.asarray(np.linalg.qr(blocks, mode="r"))
     pivots = np.diagonal(r, axis1=1, axis2=2)

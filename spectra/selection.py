@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -15,7 +14,10 @@ NOT_SELECTED = "not selected by --include / --exclude"
 
 def without_ties(plan: Plan, checkpoint: Checkpoint) -> Plan:
     """Turn tie candidates whose values are equal into `tied`; their matrices are dropped."""
-    tied = {a: b for a, b in plan.tie_candidates if _same(checkpoint, a, b)}
+    tied: dict[str, str] = {}
+    for tensor, other in plan.tie_candidates:
+        if tensor not in tied and other not in tied and _same(checkpoint, tensor, other):
+            tied[tensor] = other
     if not tied:
         return plan
     coverage = tuple(
@@ -28,10 +30,10 @@ def without_ties(plan: Plan, checkpoint: Checkpoint) -> Plan:
 def _same(checkpoint: Checkpoint, first: str, second: str) -> bool:
     """Equal values; the first row decides almost always, so that untied embeddings are not read twice."""
 
-    def digest(name: str, index: int | None) -> bytes:
-        return hashlib.sha256(memoryview(checkpoint.read(name, index).raw).cast("B")).digest()
+    def digest(index: int | None) -> list[str]:
+        return [checkpoint.read(name, index).sha256() for name in (first, second)]
 
-    return digest(first, 0) == digest(second, 0) and digest(first, None) == digest(second, None)
+    return len(set(digest(0))) == 1 and len(set(digest(None))) == 1
 
 
 def select(plan: Plan, include: tuple[str, ...], exclude: tuple[str, ...]) -> Plan:

@@ -7,6 +7,7 @@ decodes the part asked for. Every decoding here is exact: float32 and float64 ho
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -86,6 +87,10 @@ class Stored:
     def reshape(self, *shape: int) -> Stored:
         """As numpy's."""
         return Stored(self.raw.reshape(*shape), self.dtype)
+
+    def sha256(self) -> str:
+        """Hash of the raw bits, in C order."""
+        return hashlib.sha256(np.ascontiguousarray(self.raw).reshape(-1).view(np.uint8).data).hexdigest()
 
     def decode(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
         """The values as float64 (default) or float32; a new array unless the raw one already is just that."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spectra.naming.skips import loses_matrix
+from spectra.selection import NOT_SELECTED
 from spectra.types import ROLES, Analysis, CircuitRow, MatrixRow, Status
 
 ODD_Z = 5.0  # robust z from which a matrix is called out among its role
@@ -199,7 +201,7 @@ def coverage_summary(analysis: Analysis) -> CoverageSummary:
 
 def circuit_means(analysis: Analysis) -> list[tuple[str, Mapping[str, float]]]:
     """(kind, means over layers and heads of the per-head convention) for `qk` and `vp`, with the null's pseudo-rank."""
-    lines = []
+    lines: list[tuple[str, Mapping[str, float]]] = []
     for kind in ("qk", "vp"):
         rows = [c for c in analysis.circuits if c.kind == kind and c.head is not None and c.status == "ok"]
         if rows:
@@ -218,12 +220,11 @@ def circuit_means(analysis: Analysis) -> list[tuple[str, Mapping[str, float]]]:
 
 def fell_short(analysis: Analysis) -> list[str]:
     """What --strict objects to: matrices skipped (beyond the user's own selection), rows or fits that failed."""
-    from spectra.selection import NOT_SELECTED
-
     bad: list[str] = []
-    harmless: tuple[str, ...] = ("vector", "scalar", "integer", "bias of", "empty", NOT_SELECTED)
     lost = [
-        line for line in analysis.coverage if line.disposition == "skipped" and not line.reason.startswith(harmless)
+        line
+        for line in analysis.coverage
+        if line.disposition == "skipped" and line.reason != NOT_SELECTED and loses_matrix(line.reason)
     ]
     if lost:
         bad.append(f"{len(lost)} tensors skipped (the first: {lost[0].tensor}: {lost[0].reason})")

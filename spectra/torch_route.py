@@ -70,7 +70,7 @@ class TorchRoute:
         import torch
 
         self.device = device
-        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def spectra(self, batches: Iterable[Sequence[Stored]]) -> Iterator[list[Spectrum]]:
         """One list of Spectra a batch; batch i + 1 is copied while batch i is computed."""
@@ -97,7 +97,7 @@ class TorchRoute:
         pinned = host.pin_memory()
         with torch.cuda.stream(self._copies):
             raw = pinned.to(self.device, non_blocking=True)
-            ready = torch.cuda.Event()
+            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record(self._copies)
         return _Staged(matrices, scales, raw, ready, pinned)
 

@@ -33,10 +33,9 @@ def imports(tree: ast.AST, *, top_only: bool) -> Iterator[str]:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level == 0:  # relative ones stay inside their package
-                yield node.module or ""
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:  # relative ones stay inside their package
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def files(package: str) -> list[Path]:

@@ -23,6 +23,17 @@ _EXPERTS = re.compile(r"(?:^|[._])(?:\w*experts?|exps)(?:\.|$)")
 
 VECTOR = "vector (1-D)"
 
+# Beginnings of the reasons, ours and the readers' (`Checkpoint.absorbed`), that lose no weight matrix.
+_NO_LOSS = (
+    VECTOR, "scalar", "empty tensor", "integer tensor", "rotary position", "causal mask", "bias of stacked", "scale of ",
+    "scales of ", "packed values of ", "LoRA factor", "LoRA bias of", "DoRA magnitude of",
+)  # fmt: skip
+
+
+def loses_matrix(reason: str) -> bool:
+    """Whether a tensor skipped for this reason held weights that now go unanalysed (what --strict objects to)."""
+    return not reason.startswith(_NO_LOSS)
+
 
 def skip_reason(item: Item) -> str | None:
     """A sentence for the ledger, or None if the tensor is to be analysed. Knows names, shapes and dtypes only."""
