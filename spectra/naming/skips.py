@@ -15,7 +15,7 @@ _ROTARY = re.compile(
 _MASK = re.compile(r"(?:.*\.)?(?:attn|attention|self)\.(?:masked_bias|mask)|(?:.*\.)?causal_mask")
 _MASK_OR_BIAS = re.compile(r"(?:.*\.)?(?:\w*attn|\w*attention|self)\.bias")
 _PACKED = re.compile(
-    r".*(?:\.|_)(?:qweight|qzeros|g_idx|weight_packed|blocks|absmax|quant_map|nested_absmax|nested_quant_map|SCB"
+    r"(?:.*[._])?(?:qweight|qzeros|g_idx|weight_packed|blocks|absmax|quant_map|nested_absmax|nested_quant_map|SCB"
     r"|bitsandbytes__\w+)"
 )
 _SCALES = re.compile(r".*(?:\.|_)(?:scales|weight_scale(?:_inv|_2)?|input_scale|zero_point|weight_zero_point)")
