@@ -79,7 +79,7 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     from spectra.options import AnalysisOptions
     from spectra.panel import FitOptions, parse_fits
 
-    from . import progress, terminal
+    from . import memory, progress, terminal
 
     if resume and out is None:
         raise SpectraError("--resume needs --out: finished matrices are kept beside the output file.")
@@ -99,6 +99,7 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
         device=device,
         workers=workers,
     )
+    memory.reuse_freed_memory()
     journal = journal_path(out) if out is not None else None
     with progress.ProgressBar(quiet) as listener:
         if journal is not None and journal.exists() and not resume:

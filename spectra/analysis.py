@@ -29,7 +29,17 @@ from spectra.selection import select, without_ties
 from spectra.spectrum import Spectrum
 from spectra.stored import Stored
 from spectra.types import SCHEMA_VERSION, Analysis, CircuitRow, MatrixRef, MatrixRow, Plan
-from spectra.work import Factors, Group, attention_factors, circuit_rows, groups, matrix_row, sides_by_matrix
+from spectra.work import (
+    Factors,
+    Group,
+    Measured,
+    attention_factors,
+    circuit_rows,
+    groups,
+    matrix_row,
+    measure,
+    sides_by_matrix,
+)
 
 
 class Listener(Protocol):
@@ -137,8 +147,16 @@ class _Run:
         }
 
         def work(ref: MatrixRef, matrix: Stored, known: Spectrum | None) -> Finished:
-            row = None if ref.name in self.rows else matrix_row(ref, matrix, self.options, known)
-            return Finished(ref=ref, row=row, factors=attention_factors(matrix, sides.get(ref.name, ()), self.options))
+            started = time.perf_counter()
+            mine = sides.get(ref.name, ())
+            row, product = None, None
+            if ref.name not in self.rows:
+                measured = measure(matrix, mine) if known is None else Measured(spectrum=known)
+                row, product = matrix_row(ref, measured.spectrum, self.options), measured.product
+            factors = attention_factors(matrix, mine, self.options, product)
+            if row is not None:
+                row = replace(row, seconds=time.perf_counter() - started)
+            return Finished(ref=ref, row=row, factors=factors)
 
         with threadpool_limits(1), Pool(self.options.workers or os.cpu_count() or 1) as pool:
             if self.nulls is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -17,23 +16,20 @@ _LIBRARIES = ("numpy", "scipy", "torch", "safetensors", "gguf", "huggingface_hub
 
 
 def software() -> dict[str, Any]:
-    """Our version and commit, Python's, and those of the libraries numbers come from (installed ones, not imported here)."""
+    """Our version and commit, Python's, and those of the libraries in use in this process."""
     return {
         "spectra": spectra.__version__,
         "commit": commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu_count": os.cpu_count(),
-        "libraries": {name: version for name in _LIBRARIES if (version := _version(name))},
+        "libraries": {
+            name: str(sys.modules[name].__version__)
+            for name in _LIBRARIES
+            if hasattr(sys.modules.get(name), "__version__")
+        },
         "blas": _blas() if "numpy" in sys.modules else None,
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def commit() -> str | None:

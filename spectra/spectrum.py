@@ -62,11 +62,11 @@ def rounding_floor(largest: float, size: int) -> float:
     return 4.0 * float(np.sqrt(size)) * EPS * largest
 
 
-def gram(matrix: Stored) -> NDArray[np.float64]:
-    """The smaller Gram matrix of W (rows, cols), as (M, M) float64."""
+def gram(matrix: Stored, of_rows: bool | None = None) -> NDArray[np.float64]:
+    """A Gram matrix of W (rows, cols) in float64: W W^T if `of_rows`, else W^T W; by default the smaller one (M, M)."""
     rows, cols = matrix.shape
-    short, long = min(rows, cols), max(rows, cols)
-    by_columns = rows <= cols
+    by_columns = rows <= cols if of_rows is None else of_rows
+    short, long = (rows, cols) if by_columns else (cols, rows)
     step = max(1, min(long, max(_LEAST_LONG, _BLOCK_ELEMENTS // max(short, 1))))
     total = np.zeros((short, short))
     product = total if long <= step else np.empty_like(total)
@@ -137,16 +137,18 @@ def spectrum(matrix: Stored) -> Spectrum:
     about 1e-7 s_1 carry no digits and are reported as 0.
     """
     rows, cols = matrix.shape
-    size = min(rows, cols)
     scale = safe_scale(matrix)
     if scale == 0.0:
-        return failed_spectrum((rows, cols), size)
+        return failed_spectrum((rows, cols), min(rows, cols))
     if scale != 1.0:
         matrix = Stored(matrix.decode() * scale, "float64")
-    product = gram(matrix)
+    return spectrum_of_gram(gram(matrix), (rows, cols), scale)
+
+
+def spectrum_of_gram(product: NDArray[np.float64], shape: tuple[int, int], scale: float = 1.0) -> Spectrum:
+    """The Spectrum of W (of `shape`) from the (M, M) Gram matrix of scale * W."""
     trace = float(np.trace(product))
     if not np.isfinite(trace):
-        return failed_spectrum((rows, cols), size)
-    return spectrum_from_eigenvalues(
-        np.asarray(np.linalg.eigvalsh(product), dtype=np.float64), (rows, cols), trace, scale
-    )
+        return failed_spectrum(shape, product.shape[0])
+    values = np.asarray(np.linalg.eigvalsh(product), dtype=np.float64)
+    return spectrum_from_eigenvalues(values, shape, trace, scale)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +14,7 @@ from spectra.circuits import Side
 from spectra.naming import cut
 from spectra.null_cache import NullCache
 from spectra.options import AnalysisOptions
-from spectra.spectrum import Spectrum, spectrum
+from spectra.spectrum import Spectrum, gram, safe_scale, spectrum, spectrum_of_gram
 from spectra.stored import Stored, unit_roundoff
 from spectra.types import AttentionRef, CircuitRow, MatrixRef, MatrixRow, NullValue, Plan, Status
 
@@ -70,13 +69,34 @@ def sides_by_matrix(attention: Iterable[AttentionRef]) -> dict[str, list[tuple[A
     return found
 
 
-def matrix_row(ref: MatrixRef, matrix: Stored, options: AnalysisOptions, known: Spectrum | None = None) -> MatrixRow:
-    """All columns of one (rows, cols) matrix but the null, which is compared once all shapes are drawn.
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A Spectrum, and the Gram matrix it came from where it was made here and the circuits can use it."""
 
-    `known`: its Spectrum where a device has computed it already.
+    spectrum: Spectrum
+    product: Floats | None = None
+
+
+def measure(matrix: Stored, sides: Sequence[tuple[AttentionRef, Side]]) -> Measured:
+    """Eigenvalues of one (rows, cols) matrix.
+
+    For a side of an attention module the Gram matrix is taken over the heads where that is a smallest one (nearly always: it
+    is for square projections): its diagonal blocks are the heads' own Gram matrices.
     """
-    started = time.perf_counter()
-    found = known if known is not None else spectrum(matrix)
+    scale = safe_scale(matrix)
+    rows, cols = matrix.shape
+    wanted = {circuits.gram_of_rows(side) for _, side in sides}
+    if scale != 1.0 or len(wanted) != 1:
+        return Measured(spectrum=spectrum(matrix))
+    of_rows = wanted.pop()
+    if (rows if of_rows else cols) > min(rows, cols):
+        return Measured(spectrum=spectrum(matrix))
+    product = gram(matrix, of_rows)
+    return Measured(spectrum=spectrum_of_gram(product, (rows, cols)), product=product)
+
+
+def matrix_row(ref: MatrixRef, found: Spectrum, options: AnalysisOptions) -> MatrixRow:
+    """All columns of one matrix but the null, which is compared once all shapes are drawn."""
     values = panel.columns(found, unit_roundoff(ref.dtype), options.fit)
     if options.uncertainty:
         from spectra.uncertainty import uncertainty_columns
@@ -86,26 +106,18 @@ def matrix_row(ref: MatrixRef, matrix: Stored, options: AnalysisOptions, known: 
     status = found.status
     if status == "ok" and size < options.fit.min_eigenvalues:
         status = "too_few_eigenvalues"
-    return MatrixRow(
-        ref=ref,
-        status=status,
-        n_eigenvalues=size,
-        values=values,
-        null={},
-        esd=panel.histogram(found),
-        seconds=time.perf_counter() - started,
-    )
+    return MatrixRow(ref=ref, status=status, n_eigenvalues=size, values=values, null={}, esd=panel.histogram(found))
 
 
 def attention_factors(
-    matrix: Stored, sides: Sequence[tuple[AttentionRef, Side]], options: AnalysisOptions
+    matrix: Stored, sides: Sequence[tuple[AttentionRef, Side]], options: AnalysisOptions, product: Floats | None = None
 ) -> list[Factors]:
     """What the circuits need to keep of one matrix."""
     return [
         Factors(
             module=attention.module,
             side=side,
-            per_head=circuits.head_factors(matrix, side, attention),
+            per_head=circuits.head_factors(matrix, side, attention, product),
             summed=circuits.summed_factor(matrix, side, attention) if options.summed_circuits else None,
         )
         for attention, side in sides

@@ -74,12 +74,19 @@ def test_summed_equals_the_dense_sum(heads: int, kv_heads: int) -> None:
 
 @pytest.mark.parametrize("condition", [1e0, 1e2, 1e4, 1e8, 1e14])
 def test_factors_stay_accurate_when_ill_conditioned(condition: float) -> None:
-    """The fast Cholesky route must hand over to QR before it loses the small singular values."""
-    u, _ = np.linalg.qr(RNG.standard_normal((100, 16)))
-    v, _ = np.linalg.qr(RNG.standard_normal((16, 16)))
+    """The Cholesky route of the Gram matrix must hand over to QR before it loses the small singular values."""
+    ref = attention(2, 2, 16, 16)
     s = np.geomspace(1, 1 / condition, 16)
-    R = circuits.factors((u * s @ v.T)[None])[0]
-    np.testing.assert_allclose(np.linalg.svd(R, compute_uv=False), s, rtol=1e-6, atol=1e-14)
+    blocks = []
+    for _ in range(2):
+        u, _ = np.linalg.qr(RNG.standard_normal((100, 16)))
+        v, _ = np.linalg.qr(RNG.standard_normal((16, 16)))
+        blocks.append((u * s @ v.T).T)
+    q = np.concatenate(blocks)
+    quick = circuits.factors_of_gram(q @ q.T, 2)
+    assert (quick is None) == (condition > 1e3)
+    R = circuits.head_factors(Stored(q, "float64"), "q", ref, q @ q.T)
+    np.testing.assert_allclose(np.linalg.svd(R, compute_uv=False), [s, s], rtol=1e-6, atol=1e-14)
 
 
 def test_rank_deficient_head_falls_back_to_qr() -> None:
