@@ -26,18 +26,17 @@ from spectra.null_cache import NullCache
 from spectra.options import AnalysisOptions
 from spectra.pipeline import Finished, Pool, run_cpu, run_torch
 from spectra.selection import select, without_ties
-from spectra.spectrum import Spectrum
+from spectra.spectrum import Spectrum, spectrum, spectrum_of_gram
 from spectra.stored import Stored
 from spectra.types import SCHEMA_VERSION, Analysis, CircuitRow, MatrixRef, MatrixRow, Plan
 from spectra.work import (
     Factors,
     Group,
-    Measured,
     attention_factors,
     circuit_rows,
     groups,
     matrix_row,
-    measure,
+    shared_gram,
     sides_by_matrix,
 )
 
@@ -149,10 +148,12 @@ class _Run:
         def work(ref: MatrixRef, matrix: Stored, known: Spectrum | None) -> Finished:
             started = time.perf_counter()
             mine = sides.get(ref.name, ())
-            row, product = None, None
+            product = shared_gram(matrix, mine) if known is None else None
+            row = None
             if ref.name not in self.rows:
-                measured = measure(matrix, mine) if known is None else Measured(spectrum=known)
-                row, product = matrix_row(ref, measured.spectrum, self.options), measured.product
+                if known is None:
+                    known = spectrum(matrix) if product is None else spectrum_of_gram(product, (ref.rows, ref.cols))
+                row = matrix_row(ref, known, self.options)
             factors = attention_factors(matrix, mine, self.options, product)
             if row is not None:
                 row = replace(row, seconds=time.perf_counter() - started)

@@ -16,6 +16,7 @@ from spectra.selection import NOT_SELECTED
 from spectra.types import ROLES, Analysis, CircuitRow, MatrixRow, Status
 
 ODD_Z = 5.0  # robust z from which a matrix is called out among its role
+MIN_EFFECT = 0.05  # and the least relative distance from the median: a spread of nothing must not make much of little
 NULL_Z = 3.0  # |z| under which a metric does not differ from its null
 MIN_PEERS = 6  # matrices of a role and shape needed before one can be odd among them
 MAX_ODD = 12
@@ -145,12 +146,12 @@ def _odd_among(rows: Sequence[MatrixRow]) -> Iterable[tuple[str, tuple[float, st
         x = np.log(raw) if logarithm else raw
         median = float(np.median(x))
         spread = 1.4826 * float(np.median(np.abs(x - median)))
-        # A spread of nothing (equal ranks, say) would call rounding odd; a thousandth of the median is the least we take.
-        spread = max(spread, 1e-3 * abs(median), 1e-12)
+        spread = max(spread, 1e-3 * abs(median), 1e-12)  # equal ranks, say, have no spread
+        middle = float(np.median(raw))
         for (row, value), z in zip(known, (x - median) / spread, strict=True):
-            if abs(z) >= ODD_Z:
+            if abs(z) >= ODD_Z and abs(value - middle) >= MIN_EFFECT * abs(middle):
                 shown = f"{label} {value:{form}}".strip()
-                text = f"{more if z > 0 else less} ({shown}, role median {np.median(raw):{form}}, z {z:+.1f})"
+                text = f"{more if z > 0 else less} ({shown}, role median {middle:{form}}, z {z:+.1f})"
                 yield row.ref.name, (float(z), text)
 
 

@@ -14,7 +14,7 @@ from spectra.circuits import Side
 from spectra.naming import cut
 from spectra.null_cache import NullCache
 from spectra.options import AnalysisOptions
-from spectra.spectrum import Spectrum, gram, safe_scale, spectrum, spectrum_of_gram
+from spectra.spectrum import Spectrum, gram, safe_scale
 from spectra.stored import Stored, unit_roundoff
 from spectra.types import AttentionRef, CircuitRow, MatrixRef, MatrixRow, NullValue, Plan, Status
 
@@ -69,30 +69,18 @@ def sides_by_matrix(attention: Iterable[AttentionRef]) -> dict[str, list[tuple[A
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A Spectrum, and the Gram matrix it came from where it was made here and the circuits can use it."""
+def shared_gram(matrix: Stored, sides: Sequence[tuple[AttentionRef, Side]]) -> Floats | None:
+    """The Gram matrix that serves both the spectrum and the circuits, (M, M); None where no single one does.
 
-    spectrum: Spectrum
-    product: Floats | None = None
-
-
-def measure(matrix: Stored, sides: Sequence[tuple[AttentionRef, Side]]) -> Measured:
-    """Eigenvalues of one (rows, cols) matrix.
-
-    For a side of an attention module the Gram matrix is taken over the heads where that is a smallest one (nearly always: it
-    is for square projections): its diagonal blocks are the heads' own Gram matrices.
+    It is taken over the heads of a side of an attention module, where that is a smallest one (nearly always: it is for square
+    projections): its diagonal blocks are the heads' own Gram matrices.
     """
-    scale = safe_scale(matrix)
-    rows, cols = matrix.shape
     wanted = {circuits.gram_of_rows(side) for _, side in sides}
-    if scale != 1.0 or len(wanted) != 1:
-        return Measured(spectrum=spectrum(matrix))
+    if len(wanted) != 1 or safe_scale(matrix) != 1.0:
+        return None
     of_rows = wanted.pop()
-    if (rows if of_rows else cols) > min(rows, cols):
-        return Measured(spectrum=spectrum(matrix))
-    product = gram(matrix, of_rows)
-    return Measured(spectrum=spectrum_of_gram(product, (rows, cols)), product=product)
+    rows, cols = matrix.shape
+    return gram(matrix, of_rows) if (rows if of_rows else cols) == min(rows, cols) else None
 
 
 def matrix_row(ref: MatrixRef, found: Spectrum, options: AnalysisOptions) -> MatrixRow:
