@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -100,6 +101,8 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
         workers=workers,
     )
     memory.reuse_freed_memory()
+    if quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     journal = journal_path(out) if out is not None else None
     with progress.ProgressBar(quiet) as listener:
         if journal is not None and journal.exists() and not resume:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -27,7 +28,7 @@ from spectra.options import AnalysisOptions
 from spectra.pipeline import Finished, Pool, run_cpu, run_torch
 from spectra.selection import select, without_ties
 from spectra.spectrum import Spectrum, spectrum, spectrum_of_gram
-from spectra.stored import Stored
+from spectra.stored import FLOAT_DTYPES, Stored
 from spectra.types import SCHEMA_VERSION, Analysis, CircuitRow, MatrixRef, MatrixRow, Plan
 from spectra.work import (
     Factors,
@@ -237,7 +238,7 @@ class _Run:
             matrices=tuple(rows),
             circuits=tuple(row for a in plan.attention for row in self.circuits.get(a.module, ())),
             coverage=plan.coverage,
-            notes=plan.notes,
+            notes=(*plan.notes, *quantisation_notes(plan)),
         )
 
 
@@ -247,6 +248,18 @@ def _shape(ref: MatrixRef) -> tuple[int, int]:
 
 def _draw(nulls: NullCache, shape: tuple[int, int]) -> Callable[[], object]:
     return lambda: nulls.matrix(shape)
+
+
+def quantisation_notes(plan: Plan) -> list[str]:
+    """A warning where stored values carry quantisation noise."""
+    counts = Counter(m.dtype for m in plan.matrices if m.dtype not in FLOAT_DTYPES or m.dtype.startswith("float8"))
+    if not counts:
+        return []
+    listed = ", ".join(f"{count} of {dtype}" for dtype, count in counts.most_common())
+    return [
+        f"Quantised weights ({listed}) are analysed as dequantised: the smallest eigenvalues, and with them fix-finger and "
+        "numerical rank, carry quantisation noise."
+    ]
 
 
 def conventions(options: AnalysisOptions) -> dict[str, str]:

@@ -146,13 +146,22 @@ def _odd_among(rows: Sequence[MatrixRow]) -> Iterable[tuple[str, tuple[float, st
         x = np.log(raw) if logarithm else raw
         median = float(np.median(x))
         spread = 1.4826 * float(np.median(np.abs(x - median)))
-        spread = max(spread, 1e-3 * abs(median), 1e-12)  # equal ranks, say, have no spread
+        # Few peers may lie close together by chance: a spread under that of random matrices of the shape proves nothing.
+        spread = max(spread, _null_spread(known[0][0], column, logarithm), 1e-3 * abs(median), 1e-12)
         middle = float(np.median(raw))
         for (row, value), z in zip(known, (x - median) / spread, strict=True):
             if abs(z) >= ODD_Z and abs(value - middle) >= MIN_EFFECT * abs(middle):
                 shown = f"{label} {value:{form}}".strip()
                 text = f"{more if z > 0 else less} ({shown}, role median {middle:{form}}, z {z:+.1f})"
                 yield row.ref.name, (float(z), text)
+
+
+def _null_spread(row: MatrixRow, column: str, logarithm: bool) -> float:
+    """Sampling sd of a column over random matrices of the shape (of its logarithm: relative); 0 where there is no null."""
+    null = row.null.get(column)
+    if null is None or null.sd is None or not null.mean:
+        return 0.0
+    return null.sd / abs(null.mean) if logarithm else null.sd
 
 
 def like_random(analysis: Analysis) -> list[str]:

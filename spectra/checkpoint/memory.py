@@ -95,7 +95,13 @@ def module_part(module: torch.nn.Module) -> tuple[MemoryPart, dict[str, Any]]:
 
 
 def module_config(module: torch.nn.Module) -> dict[str, Any]:
-    """`module.config` as a dict: by its to_dict (transformers), or the mapping it is; else empty."""
+    """`module.config` as a dict: by its to_dict (transformers), or the mapping it is; else empty.
+
+    DistributedDataParallel and its like keep the model, and with it the config, behind `.module`.
+    """
+    torch_module = sys.modules["torch"]
+    while not hasattr(module, "config") and isinstance(getattr(module, "module", None), torch_module.nn.Module):
+        module = module.module
     config = getattr(module, "config", None)
     to_dict = getattr(config, "to_dict", None)
     if callable(to_dict):

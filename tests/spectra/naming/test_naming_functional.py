@@ -12,31 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from numpy.typing import NDArray
 
 from spectra.naming import cut, plan
 from spectra.stored import Stored
 from spectra.types import Plan, TensorInfo
+from tests.spectra.tiny_models import build
 
 SIZES = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 GPT2 = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "n_positions": 16}
 PAD = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 Array = NDArray[Any]
-
-
-def build(config_class: str, **settings: Any) -> Any:
-    """A random model with weights of order one and all biases zero."""
-    torch.manual_seed(0)
-    config = getattr(transformers, config_class)(**settings)
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias"):
-                parameter.zero_()
-            elif parameter.ndim > 1:
-                parameter.normal_()
-    return model
 
 
 def plan_live(model: Any, *, kinds: bool) -> Plan:
