@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -38,50 +38,57 @@ def print_summary(analysis: Analysis, console: Console) -> None:
     _print_coverage(analysis, console)
 
 
+# Columns of the role table that give way on a narrow terminal, the first one first.
+_LESSER = ("spikes", "spec norm", "fixf", "/null", "stable rk", "shape")
+
+
 def _print_roles(analysis: Analysis, console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("role", "n", "shape"):
-        table.add_column(name, justify="left" if name != "n" else "right")
-    for name in (
-        "Hill",
-        "-null",
-        "GoF",
-        "fixf",
-        "stable rk",
-        "/null",
-        "pseudo",
-        "-null",
-        "spec norm",
-        "spikes",
-        "failed",
-    ):
-        table.add_column(name, justify="right")
+    rows = []
     for line in summary.role_lines(analysis):
         mean, excess = line.means, line.excess
         null_rank = mean["stable_rank"] - excess["stable_rank"]
-        table.add_row(
-            line.role,
-            str(line.count),
-            _shape(line.shapes[0]) + (f" +{len(line.shapes) - 1}" if len(line.shapes) > 1 else ""),
-            _number(mean["alpha_hill"]),
-            _number(excess["alpha_hill"], "+.2f"),
-            _number(mean["alpha_gof"]),
-            _number(mean["alpha_fix_finger"]),
-            _number(mean["stable_rank"], ".1f"),
-            _number(mean["stable_rank"] / null_rank if null_rank else None),
-            _number(mean["pseudo_rank"], ".3f"),
-            _number(excess["pseudo_rank"], "+.3f"),
-            _number(mean["spectral_norm"], ".3g"),
-            _number(mean["n_spikes"], ".1f"),
-            str(line.failed) if line.failed else "",
+        rows.append(
+            {
+                "role": line.role,
+                "n": str(line.count),
+                "shape": _shape(line.shapes[0]) + (f" +{len(line.shapes) - 1}" if len(line.shapes) > 1 else ""),
+                "Hill": _number(mean["alpha_hill"]),
+                "-null": _number(excess["alpha_hill"], "+.2f"),
+                "GoF": _number(mean["alpha_gof"]),
+                "fixf": _number(mean["alpha_fix_finger"]),
+                "stable rk": _number(mean["stable_rank"], ".1f"),
+                "/null": _number(mean["stable_rank"] / null_rank if null_rank else None),
+                "pseudo": _number(mean["pseudo_rank"], ".3f"),
+                "-null ": _number(excess["pseudo_rank"], "+.3f"),
+                "spec norm": _number(mean["spectral_norm"], ".3g"),
+                "spikes": _number(mean["n_spikes"], ".1f"),
+                "failed": str(line.failed) if line.failed else "",
+            }
         )
+    if not any(row["failed"] for row in rows):
+        rows = [{name: cell for name, cell in row.items() if name != "failed"} for row in rows]
+    _print_table(rows, ("role", "shape"), _LESSER, console)
+    caption = "means over the role; Hill, GoF, fixf: power-law alpha; null: a random matrix of the same shape and norm"
+    console.print(Text(caption, style="dim"))
+
+
+def _print_table(
+    rows: Sequence[Mapping[str, str]], left: Sequence[str], lesser: Sequence[str], console: Console
+) -> None:
+    """Rows as a table; the `lesser` columns are left out, in that order, until it fits the width of the console."""
+    names = list(rows[0]) if rows else []
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+    for name in lesser:
+        if sum(widths[n] + 2 for n in names) - 2 <= console.width:
+            break
+        if name in names:
+            names.remove(name)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name.strip(), justify="left" if name in left else "right", no_wrap=name not in left)
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in names))
     console.print(table)
-    console.print(
-        Text(
-            "means over the role; Hill, GoF, fixf: power-law alpha; null: a random matrix of the same shape and norm",
-            style="dim",
-        )
-    )
 
 
 def _print_circuits(analysis: Analysis, console: Console) -> None:
@@ -149,19 +156,18 @@ _ALPHAS = ("alpha_hill", "alpha_gof", "alpha_fix_finger")
 
 def print_full(analysis: Analysis, console: Console) -> None:
     """One line a matrix."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("matrix", overflow="fold")
-    for name in ("shape", *(label for _, label, _ in _FULL), "Hill z", "status"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for row in analysis.matrices:
-        cells = []
-        for column, _, form in _FULL:
+        made = {"matrix": row.ref.name, "shape": _shape((row.ref.rows, row.ref.cols))}
+        for column, label, form in _FULL:
             value = row.values.get(column)
-            cells.append(format(value, form) if isinstance(value, (int, float)) else "-")
+            made[label] = format(value, form) if isinstance(value, (int, float)) else "-"
         hill = row.null.get("alpha_hill")
-        cells.append(_number(hill.z if hill else None, "+.1f"))
+        made["Hill z"] = _number(hill.z if hill else None, "+.1f")
         states = [row.status] if row.status != "ok" else [row.values.get(f"{name}_status") for name in _ALPHAS]
         bad = dict.fromkeys(str(state) for state in states if state not in ("ok", "not_requested"))
-        status_text = ", ".join(bad) or "ok"
-        table.add_row(Text(row.ref.name), _shape((row.ref.rows, row.ref.cols)), *cells, status_text)
-    console.print(table)
+        made["status"] = ", ".join(bad) or "ok"
+        rows.append(made)
+    _print_table(
+        rows, ("matrix",), ("eff", "frob", "fixf", "spikes", "rank", "+-", "tail", "shape", "stable", "spec"), console
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -91,6 +90,7 @@ class _Run:
         self.listener = listener
         self.started = time.perf_counter()
         self.device = devices.resolve(options.device)
+        self.workers = options.workers or devices.cores()
         self.nulls = NullCache(options.seed, options.fit, options.null_cache) if options.null else None
         self.rows: dict[str, MatrixRow] = {}
         self.circuits: dict[str, list[CircuitRow]] = {}
@@ -160,7 +160,7 @@ class _Run:
                 row = replace(row, seconds=time.perf_counter() - started)
             return Finished(ref=ref, row=row, factors=factors)
 
-        with threadpool_limits(1), Pool(self.options.workers or os.cpu_count() or 1) as pool:
+        with threadpool_limits(1), Pool(self.workers) as pool:
             if self.nulls is not None:
                 for shape in sorted({_shape(m) for m in plan.matrices}, reverse=True):
                     pool.aside(_draw(self.nulls, shape))
@@ -232,7 +232,7 @@ class _Run:
                 "device": self.device,
                 "precision": "float64 Gram matrix, float64 eigenvalues",
                 "conventions": conventions(self.options),
-                "workers": self.options.workers or os.cpu_count() or 1,
+                "workers": self.workers,
                 "seconds": round(time.perf_counter() - self.started, 3),
             },
             matrices=tuple(rows),

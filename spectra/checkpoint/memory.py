@@ -99,10 +99,11 @@ def module_config(module: torch.nn.Module) -> dict[str, Any]:
 
     DistributedDataParallel and its like keep the model, and with it the config, behind `.module`.
     """
-    torch_module = sys.modules["torch"]
-    while not hasattr(module, "config") and isinstance(getattr(module, "module", None), torch_module.nn.Module):
-        module = module.module
-    config = getattr(module, "config", None)
+    nn = sys.modules["torch"].nn
+    owner: Any = module
+    while not hasattr(owner, "config") and isinstance(getattr(owner, "module", None), nn.Module):
+        owner = owner.module
+    config = getattr(owner, "config", None)
     to_dict = getattr(config, "to_dict", None)
     if callable(to_dict):
         config = to_dict()

@@ -43,6 +43,17 @@ def test_module_has_kinds_ties_and_config() -> None:
     np.testing.assert_array_equal(opened.read("embed.weight", 2).raw, model.embed.weight[2].detach().numpy())
 
 
+def test_config_behind_a_wrapper() -> None:
+    """DistributedDataParallel keeps the model behind `.module`; a wrapper's own config goes before the model's."""
+    wrapped = nn.DataParallel(nn.DataParallel(Tiny()))
+    opened = open_checkpoint(wrapped)
+    assert opened.config["model_type"] == "tiny"
+    assert opened.tensors["module.module.embed.weight"].kind == "Embedding"
+    wrapped.config = {"model_type": "own"}
+    assert open_checkpoint(wrapped).config == {"model_type": "own"}
+    assert open_checkpoint(nn.DataParallel(nn.Linear(3, 3))).config == {}
+
+
 def test_config_argument_wins() -> None:
     assert open_checkpoint(Tiny(), config={"a": 1}).config == {"a": 1}
 
