@@ -119,6 +119,8 @@ def _print_findings(analysis: Analysis, console: Console) -> None:
     for failure in summary.failures(analysis):
         what = "no spectrum" if failure.what == "matrix" else f"no {failure.what}"
         _say(console, f"{what}, {failure.status} ({len(failure.names)}): {_names(failure.names)}")
+    for line in summary.doubts(analysis):
+        _say(console, line)
     short = summary.small_tails(analysis)
     if short:
         _say(

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spectra.metrics import ALTERNATIVES
 from spectra.naming.skips import loses_matrix
 from spectra.selection import NOT_SELECTED
 from spectra.types import ROLES, Analysis, CircuitRow, MatrixRow, Status
 
 ODD_Z = 5.0  # robust z from which a matrix is called out among its role
 MIN_EFFECT = 0.05  # and the least relative distance from the median: a spread of nothing must not make much of little
+DOUBT_P = 0.1  # Clauset et al. 2009, sec. 4.2 and 5: the conventional level for both tests
 NULL_Z = 3.0  # |z| under which a metric does not differ from its null
 MIN_PEERS = 6  # matrices of a role and shape needed before one can be odd among them
 MAX_ODD = 12
@@ -192,6 +194,25 @@ def failures(analysis: Analysis) -> list[Failure]:
 def small_tails(analysis: Analysis) -> int:
     """Goodness-of-fit tails under 50 eigenvalues."""
     return sum(1 for row in analysis.matrices if row.values.get("alpha_gof_small_tail") is True)
+
+
+def doubts(analysis: Analysis) -> list[str]:
+    """What --uncertainty says of the power laws, in words: rejected ones, and alternatives that fit better. Empty without it."""
+    tested = [row for row in analysis.matrices if number(row, "bootstrap_p") is not None]
+    if not tested:
+        return []
+    rejected = sum((number(row, "bootstrap_p") or 0.0) < DOUBT_P for row in tested)
+    lines = [
+        f"power law rejected by the bootstrap (p < {DOUBT_P}) for {rejected} of {len(tested)} goodness-of-fit tails"
+    ]
+    for other in ALTERNATIVES:
+        decided = [row for row in tested if (p := number(row, f"lr_{other}_p")) is not None and p < DOUBT_P]
+        for_law = sum((number(row, f"lr_{other}") or 0.0) > 0 for row in decided)
+        lines.append(
+            f"power law against {other.replace('_', ' ')}: better for {for_law}, worse for {len(decided) - for_law}, undecided "
+            f"for {len(tested) - len(decided)}"
+        )
+    return lines
 
 
 def coverage_summary(analysis: Analysis) -> CoverageSummary:

@@ -66,3 +66,13 @@ def test_coverage_counts_tied_as_covered() -> None:
     cover = summary.coverage_summary(found)
     assert cover.counts == {"analysed": 1, "tied": 1, "skipped": 1}
     assert cover.parameters == 3030 and cover.covered == 3000
+
+
+def test_doubts_count_what_the_tests_decide() -> None:
+    tensors = {f"layers.{i}.mlp.up_proj.weight": RNG.standard_normal((60, 90)) for i in range(3)}
+    assert summary.doubts(run(tensors)) == []
+    options = AnalysisOptions(workers=1, null_cache=None, uncertainty=True, bootstrap=10)
+    lines = summary.doubts(analyze(tensors, options=options))
+    assert len(lines) == 4 and "of 3 goodness-of-fit tails" in lines[0]
+    for line in lines[1:]:
+        assert sum(int(word.rstrip(",")) for word in line.split() if word.rstrip(",").isdigit()) == 3
