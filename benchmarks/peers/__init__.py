@@ -1,0 +1,1 @@
+"""Scripts that run in a peer's own virtual environment. They import nothing of ours."""
