@@ -87,7 +87,8 @@ def noise(result: dict[str, Any]) -> float:
 
     def visit(node: Any) -> None:
         if isinstance(node, dict):
-            found.extend(float(node[key]) for key in ("foreign_cores", "busy_cores") if node.get(key) is not None)
+            keys = ("busy_cores",) if node.get("wall_s", 1.0) < 1.0 else ("busy_cores", "foreign_cores")
+            found.extend(float(node[key]) for key in keys if node.get(key) is not None)
         if isinstance(node, dict | list):
             for child in node.values() if isinstance(node, dict) else node:
                 visit(child)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import spectra
-from benchmarks import machine, tensors
+from benchmarks import tensors
 from benchmarks.measure import Line, Result, log
 from benchmarks.model import CONFIG, HEADS, KV_HEADS
 from benchmarks.settings import Settings
@@ -93,7 +93,6 @@ class _Worst:
 
 def run(settings: Settings) -> Result:
     """All matrices, and the circuits of three layers."""
-    before = machine.settle(settings)
     state = tensors.read_all(settings)
     options = AnalysisOptions(workers=1, device="cpu", null=False)
     analysis = spectra.analyze(dict(state), options=options, config=CONFIG)
@@ -119,7 +118,7 @@ def run(settings: Settings) -> Result:
         title=f"Largest errors against float64 SVDs, {len(found)} matrices, circuits of {len(LAYERS)} layers",
         lines=lines,
         notes=(f"Eigenvalues reported as 0 (under the rounding floor): {_zeros(analysis.matrices)}.",),
-        details={"before": before, "worst": worst.errors},
+        details={"worst": worst.errors},
     )
 
 
