@@ -26,7 +26,7 @@ from spectra.null_cache import NullCache
 from spectra.options import AnalysisOptions
 from spectra.pipeline import Finished, Pool, run_cpu, run_torch
 from spectra.selection import select, without_ties
-from spectra.spectrum import Spectrum, spectrum, spectrum_of_gram
+from spectra.spectrum import Spectrum, gram, safe_scale, spectrum, spectrum_of_gram
 from spectra.stored import FLOAT_DTYPES, Stored
 from spectra.types import SCHEMA_VERSION, Analysis, CircuitRow, MatrixRef, MatrixRow, Plan
 from spectra.work import (
@@ -36,7 +36,7 @@ from spectra.work import (
     circuit_rows,
     groups,
     matrix_row,
-    shared_gram,
+    over_rows,
     sides_by_matrix,
 )
 
@@ -149,13 +149,14 @@ class _Run:
         def work(ref: MatrixRef, matrix: Stored, known: Spectrum | None) -> Finished:
             started = time.perf_counter()
             mine = sides.get(ref.name, ())
-            product = shared_gram(matrix, mine) if known is None else None
-            row = None
+            row, product = None, None
+            if known is None and safe_scale(matrix) == 1.0:
+                product = gram(matrix, over_rows(ref))
             if ref.name not in self.rows:
                 if known is None:
                     known = spectrum(matrix) if product is None else spectrum_of_gram(product, (ref.rows, ref.cols))
                 row = matrix_row(ref, known, self.options)
-            factors = attention_factors(matrix, mine, self.options, product)
+            factors = attention_factors(matrix, ref, mine, self.options, product)
             if row is not None:
                 row = replace(row, seconds=time.perf_counter() - started)
             return Finished(ref=ref, row=row, factors=factors)

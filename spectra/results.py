@@ -95,7 +95,7 @@ def read_json(path: str | os.PathLike[str]) -> Analysis:
 def flat_matrix(row: MatrixRow) -> dict[str, Any]:
     """One row of scalars: identity, status, columns, and `null_<metric>_<mean|sd|difference|z>`."""
     made = serialize.matrix_to_dict(row)
-    for name in ("null", "esd", "view"):
+    for name in ("null", "esd", "tail", "view"):
         del made[name]
     for metric in metrics.MATRIX_METRICS:
         if metric.null:

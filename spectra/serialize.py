@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from spectra.types import CircuitRow, Coverage, Histogram, MatrixRef, MatrixRow, MatrixView, NullValue, RowBlock
+from spectra.types import (
+    CircuitRow,
+    Coverage,
+    Histogram,
+    MatrixRef,
+    MatrixRow,
+    MatrixView,
+    NullValue,
+    RowBlock,
+    TailCurve,
+)
 
 _REF_FIELDS = ("name", "tensor", "layer", "role", "rows", "cols")
 
@@ -23,6 +33,7 @@ def matrix_to_dict(row: MatrixRow) -> dict[str, Any]:
     made |= row.values
     made["null"] = {name: asdict(value) for name, value in row.null.items()}
     made["esd"] = histogram_to_dict(row.esd)
+    made["tail"] = asdict(row.tail) if row.tail is not None else None
     made |= {
         "stack": ref.stack,
         "module": ref.module,
@@ -40,6 +51,7 @@ _NOT_VALUES = {
     "status",
     "null",
     "esd",
+    "tail",
     "stack",
     "module",
     "expert",
@@ -66,6 +78,7 @@ def matrix_from_dict(made: Mapping[str, Any]) -> MatrixRow:
         values={name: value for name, value in made.items() if name not in _NOT_VALUES},
         null=nulls_from_dict(made["null"]),
         esd=histogram_from_dict(made["esd"]),
+        tail=TailCurve(**{name: tuple(values) for name, values in made["tail"].items()}) if made["tail"] else None,
         seconds=made["seconds"],
     )
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.types import Status, TailFit
+from spectra.types import Status, TailCurve, TailFit
 
 Floats = NDArray[np.float64]
 FitName = Literal["hill", "gof", "fix_finger"]
@@ -72,6 +72,31 @@ def hill(eigenvalues: Floats, min_eigenvalues: int = MIN_EIGENVALUES) -> TailFit
     alpha = 1.0 + k / total
     ks = _ks(alpha, log_ratio, two_sided=False)
     return TailFit(alpha=alpha, stderr=(alpha - 1) / k**0.5, xmin=xmin, tail_size=k, ks=ks, status="ok")
+
+
+def tail_curve(eigenvalues: Floats, points: int = 64) -> TailCurve | None:
+    """Ranks 1..n spaced evenly in log k, the k-th largest eigenvalue, and Hill's alpha over the k largest.
+
+    alpha(k) = 1 + k / sum_{i<=k} ln(lambda_(i) / lambda_(k+1)), descending; k = floor(M/2) is the column `alpha_hill`.
+    `eigenvalues`: (M,), ascending, zeros included. None where none is positive.
+    """
+    x = eigenvalues[eigenvalues > 0][::-1]
+    if not x.size:
+        return None
+    half = min(eigenvalues.size // 2, x.size)
+    ranks = np.unique(np.append(np.geomspace(1, x.size, points).round().astype(int), max(half, 1)))
+    logs = np.log(x)
+    sums = np.cumsum(logs)[ranks - 1]
+    inside = ranks < x.size
+    excess = sums[inside] - ranks[inside] * logs[ranks[inside]]
+    alphas: list[float | None] = [
+        float(1.0 + k / total) if total > k * _FLAT else None for k, total in zip(ranks[inside], excess, strict=True)
+    ]
+    return TailCurve(
+        ranks=tuple(int(k) for k in ranks),
+        eigenvalues=tuple(float(v) for v in x[ranks - 1]),
+        hill_alphas=tuple(alphas + [None] * int(ranks.size - len(alphas))),
+    )
 
 
 def goodness_of_fit(

@@ -183,6 +183,19 @@ class Histogram:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TailCurve:
+    """The upper spectrum at ranks k spaced evenly in log k: enough for a CCDF and a Hill plot without the eigenvalues.
+
+    `eigenvalues[i]` is the `ranks[i]`-th largest; `hill_alphas[i]` is Hill's alpha over the `ranks[i]` largest, relative to
+    the next one (None where that one is zero or equal to them).
+    """
+
+    ranks: tuple[int, ...]
+    eigenvalues: tuple[float, ...]
+    hill_alphas: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class MatrixRow:
     """All numbers of one matrix. `values` holds the columns of `metrics.py` by name; None where there is no number,
     with the reason in the status column beside it."""
@@ -193,6 +206,7 @@ class MatrixRow:
     values: Mapping[str, float | int | str | bool | None]
     null: Mapping[str, NullValue]
     esd: Histogram | None
+    tail: TailCurve | None = None
     seconds: float = field(default=0.0, compare=False)
 
 

@@ -14,8 +14,9 @@ from spectra.circuits import Side
 from spectra.naming import cut
 from spectra.null_cache import NullCache
 from spectra.options import AnalysisOptions
-from spectra.spectrum import Spectrum, gram, safe_scale
+from spectra.spectrum import Spectrum
 from spectra.stored import Stored, unit_roundoff
+from spectra.tails import tail_curve
 from spectra.types import AttentionRef, CircuitRow, MatrixRef, MatrixRow, NullValue, Plan, Status
 
 Floats = NDArray[np.float64]
@@ -69,18 +70,12 @@ def sides_by_matrix(attention: Iterable[AttentionRef]) -> dict[str, list[tuple[A
     return found
 
 
-def shared_gram(matrix: Stored, sides: Sequence[tuple[AttentionRef, Side]]) -> Floats | None:
-    """The Gram matrix that serves both the spectrum and the circuits, (M, M); None where no single one does.
+def over_rows(ref: MatrixRef) -> bool:
+    """Whether a matrix's Gram matrix is W W^T or W^T W: the smaller one; for square ones, the one over the heads.
 
-    It is taken over the heads of a side of an attention module, where that is a smallest one (nearly always: it is for square
-    projections): its diagonal blocks are the heads' own Gram matrices.
+    Its diagonal blocks are then the heads' own Gram matrices, which the circuits need.
     """
-    wanted = {circuits.gram_of_rows(side) for _, side in sides}
-    if len(wanted) != 1 or safe_scale(matrix) != 1.0:
-        return None
-    of_rows = wanted.pop()
-    rows, cols = matrix.shape
-    return gram(matrix, of_rows) if (rows if of_rows else cols) == min(rows, cols) else None
+    return ref.rows < ref.cols or (ref.rows == ref.cols and ref.role != "o")
 
 
 def matrix_row(ref: MatrixRef, found: Spectrum, options: AnalysisOptions) -> MatrixRow:
@@ -94,18 +89,27 @@ def matrix_row(ref: MatrixRef, found: Spectrum, options: AnalysisOptions) -> Mat
     status = found.status
     if status == "ok" and size < options.fit.min_eigenvalues:
         status = "too_few_eigenvalues"
-    return MatrixRow(ref=ref, status=status, n_eigenvalues=size, values=values, null={}, esd=panel.histogram(found))
+    esd = panel.histogram(found)
+    curve = tail_curve(found.eigenvalues) if esd is not None else None
+    return MatrixRow(ref=ref, status=status, n_eigenvalues=size, values=values, null={}, esd=esd, tail=curve)
 
 
 def attention_factors(
-    matrix: Stored, sides: Sequence[tuple[AttentionRef, Side]], options: AnalysisOptions, product: Floats | None = None
+    matrix: Stored,
+    ref: MatrixRef,
+    sides: Sequence[tuple[AttentionRef, Side]],
+    options: AnalysisOptions,
+    product: Floats | None,
 ) -> list[Factors]:
-    """What the circuits need to keep of one matrix."""
+    """What the circuits need to keep of one matrix; `product` is its Gram matrix (`over_rows`) where it is at hand."""
+    of_rows = over_rows(ref)
     return [
         Factors(
             module=attention.module,
             side=side,
-            per_head=circuits.head_factors(matrix, side, attention, product),
+            per_head=circuits.head_factors(
+                matrix, side, attention, product if of_rows == circuits.gram_of_rows(side) else None
+            ),
             summed=circuits.summed_factor(matrix, side, attention) if options.summed_circuits else None,
         )
         for attention, side in sides

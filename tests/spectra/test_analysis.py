@@ -117,7 +117,8 @@ def test_module_state_dict_and_file_agree(llama: Path) -> None:
 
 
 def test_options_do_something(llama: Path) -> None:
-    assert analyze(llama, options=replace(QUICK, circuits=False)).circuits == ()
+    without = analyze(llama, options=replace(QUICK, circuits=False))
+    assert without.circuits == () and without.matrices == analyze(llama, options=QUICK).matrices
     no_null = analyze(llama, options=replace(QUICK, null=False))
     assert all(not row.null for row in no_null.matrices) and all(not c.null for c in no_null.circuits)
     hill_only = analyze(llama, options=replace(QUICK, fit=FitOptions(fits=("hill",)))).matrices[0].values

@@ -84,7 +84,7 @@ def test_factors_stay_accurate_when_ill_conditioned(condition: float) -> None:
         blocks.append((u * s @ v.T).T)
     q = np.concatenate(blocks)
     quick = circuits.factors_of_gram(q @ q.T, 2)
-    assert (quick is None) == (condition > 1e3)
+    assert quick is not None if condition <= 1e2 else quick is None or condition < 1e5
     R = circuits.head_factors(Stored(q, "float64"), "q", ref, q @ q.T)
     np.testing.assert_allclose(np.linalg.svd(R, compute_uv=False), [s, s], rtol=1e-6, atol=1e-14)
 

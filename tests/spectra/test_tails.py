@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from spectra.tails import fix_finger, goodness_of_fit, hill
+from spectra.tails import fix_finger, goodness_of_fit, hill, tail_curve
 
 SEEDS = 200
 
@@ -187,3 +187,21 @@ def test_any_spectrum_gives_a_fit_or_a_status(values: np.ndarray, min_tail: int)
         assert (found.status == "ok") == np.isfinite(found.alpha)
         if found.status == "ok":
             assert found.alpha > 1 and 0 <= found.ks <= 1 + 1e-9 and found.tail_size >= 2
+
+
+def test_tail_curve_holds_the_hill_plot() -> None:
+    x = pareto(2.5, 301, 0)
+    curve = tail_curve(x)
+    assert curve is not None
+    assert curve.ranks[0] == 1 and curve.ranks[-1] == 301 and list(curve.ranks) == sorted(set(curve.ranks))
+    at = dict(zip(curve.ranks, curve.hill_alphas, strict=True))
+    assert at[150] == pytest.approx(hill(x).alpha, rel=1e-12)
+    for k, value in zip(curve.ranks, curve.eigenvalues, strict=True):
+        assert value == np.sort(x)[-k]
+        if k < 301:
+            top = np.sort(x)[-k:]
+            assert at[k] == pytest.approx(1 + k / np.sum(np.log(top / np.sort(x)[-k - 1])), rel=1e-9)
+    assert at[301] is None
+    assert tail_curve(np.zeros(10)) is None
+    deficient = tail_curve(np.concatenate([np.zeros(40), np.ones(3), [2.0]]))
+    assert deficient is not None and deficient.ranks[-1] == 4 and deficient.hill_alphas[-1] is None
