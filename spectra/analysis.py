@@ -151,7 +151,7 @@ class _Run:
             mine = sides.get(ref.name, ())
             row, product = None, None
             if known is None and safe_scale(matrix) == 1.0:
-                product = gram(matrix, over_rows(ref))
+                product = gram(matrix, over_rows(ref), lend=True)  # used up before this thread's next matrix
             if ref.name not in self.rows:
                 if known is None:
                     known = spectrum(matrix) if product is None else spectrum_of_gram(product, (ref.rows, ref.cols))

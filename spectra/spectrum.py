@@ -62,17 +62,21 @@ def rounding_floor(largest: float, size: int) -> float:
     return 4.0 * float(np.sqrt(size)) * EPS * largest
 
 
-def gram(matrix: Stored, of_rows: bool | None = None) -> NDArray[np.float64]:
-    """A Gram matrix of W (rows, cols) in float64: W W^T if `of_rows`, else W^T W; by default the smaller one (M, M)."""
+def gram(matrix: Stored, of_rows: bool | None = None, *, lend: bool = False) -> NDArray[np.float64]:
+    """A Gram matrix of W (rows, cols) in float64: W W^T if `of_rows`, else W^T W; by default the smaller one (M, M).
+
+    With `lend` the result lies in a buffer of this thread that the next such call overwrites.
+    """
     rows, cols = matrix.shape
     by_columns = rows <= cols if of_rows is None else of_rows
     short, long = (rows, cols) if by_columns else (cols, rows)
     step = max(1, min(long, max(_LEAST_LONG, _BLOCK_ELEMENTS // max(short, 1))))
-    total = np.zeros((short, short))
-    product = total if long <= step else np.empty_like(total)
+    total = _workspace("gram", short * short).reshape(short, short) if lend else np.empty((short, short))
+    total[:] = 0.0
+    product = total if long <= step else _workspace("product", short * short).reshape(short, short)
     for start in range(0, long, step):
         block = matrix[:, start : start + step] if by_columns else matrix[start : start + step]
-        part = _workspace(block.shape[0] * block.shape[1]).reshape(block.shape)
+        part = _workspace("block", block.shape[0] * block.shape[1]).reshape(block.shape)
         block.decode_into(part)
         np.matmul(*((part, part.T) if by_columns else (part.T, part)), out=product)
         if product is not total:
@@ -80,12 +84,17 @@ def gram(matrix: Stored, of_rows: bool | None = None) -> NDArray[np.float64]:
     return total
 
 
-def _workspace(size: int) -> NDArray[np.float64]:
-    """This thread's float64 buffer, kept between matrices: faulting in fresh pages costs as much as the syrk."""
-    held: NDArray[np.float64] | None = getattr(_local, "held", None)
-    if held is None or held.size < size:
-        held = _local.held = np.empty(max(size, _BLOCK_ELEMENTS))
-    return held[:size]
+def _workspace(use: str, size: int) -> NDArray[np.float64]:
+    """This thread's float64 buffer for a use, kept between matrices: faulting in fresh pages costs as much as the syrk.
+
+    Only sizes up to a block's are kept; larger ones are freed with the result.
+    """
+    if size > _BLOCK_ELEMENTS:
+        return np.empty(size)
+    held: dict[str, NDArray[np.float64]] = _local.__dict__.setdefault("held", {})
+    if use not in held:
+        held[use] = np.empty(_BLOCK_ELEMENTS)
+    return held[use][:size]
 
 
 def spectrum_from_eigenvalues(
@@ -142,7 +151,7 @@ def spectrum(matrix: Stored) -> Spectrum:
         return failed_spectrum((rows, cols), min(rows, cols))
     if scale != 1.0:
         matrix = Stored(matrix.decode() * scale, "float64")
-    return spectrum_of_gram(gram(matrix), (rows, cols), scale)
+    return spectrum_of_gram(gram(matrix, lend=True), (rows, cols), scale)
 
 
 def spectrum_of_gram(product: NDArray[np.float64], shape: tuple[int, int], scale: float = 1.0) -> Spectrum:
