@@ -1,32 +1,60 @@
-"""Exit codes and error messages, the same for both programs."""
+"""Exit codes and error messages, the same for both programs.
+
+0 done; 1 done, but something the user asked to be strict about fell short; 2 the input is wrong (one message, no traceback);
+70 a bug of ours (traceback); 130 interrupted.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from typing import NoReturn, ParamSpec
+
+import typer
 
 from spectra.errors import SpectraError
 
+P = ParamSpec("P")
 
-def run(app: Callable[[], object]) -> None:
-    """Run a Typer app: 0 done, 1 strictness fell short, 2 the input is wrong (one message, no traceback), 130 interrupted.
 
-    With `--debug` anywhere on the command line errors keep their traceback.
-    """
-    debug = "--debug" in sys.argv
-    try:
-        app()
-    except SpectraError as error:
-        if debug:
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn a command's exceptions into exit codes, before Typer does (it knows neither our errors nor broken pipes)."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except SpectraError as error:
+            if "--debug" in sys.argv:
+                traceback.print_exc()
+            sys.stderr.write(f"error: {error}\n")
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            _leave(130)
+        except BrokenPipeError:  # `spectra ... | head`: nobody reads on
+            _leave(0)
+        except typer.Exit:
             raise
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.stderr.flush()
-        sys.stdout.flush()
-        # Worker threads may be minutes deep in LAPACK; a normal exit would wait for them. Everything worth keeping is on disk.
-        os._exit(130)
-    except BrokenPipeError:
-        os._exit(0)  # `spectra ... | head`: nobody reads on, and a flush at exit would fail again
+        except Exception:  # noqa: BLE001 -- whatever it is, it must not look like a --strict that fell short
+            traceback.print_exc()
+            sys.stderr.write(
+                "error: this is a bug in spectra, not in your input; please report it with the lines above.\n"
+            )
+            raise typer.Exit(70) from None
+
+    return run
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit at once: worker threads may be minutes deep in LAPACK, and everything worth keeping is on disk."""
+    for stream in (sys.stderr, sys.stdout):
+        try:
+            stream.flush()
+        except OSError:
+            pass
+    os._exit(code)

@@ -24,4 +24,5 @@ def reuse_freed_memory() -> None:
     for parameter, value in (
         (_MMAP_THRESHOLD, 256 * _MB), (_TRIM_THRESHOLD, 256 * _MB), (_TOP_PAD, 64 * _MB), (_ARENA_MAX, 1),
     ):  # fmt: skip
-        mallopt(parameter, value)
+        if not mallopt(parameter, value):  # older glibc takes at most 32 MB for the mapping threshold
+            mallopt(parameter, 32 * _MB)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from . import common
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -16,4 +14,4 @@ def root() -> None:
 
 def main() -> None:
     """Entry point."""
-    common.run(app)
+    app()

@@ -19,6 +19,7 @@ def root() -> None:
 
 
 @app.command()
+@common.guarded
 def analyze(  # noqa: PLR0917 (one parameter an option)
     checkpoint: Annotated[
         str,
@@ -74,7 +75,7 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
 
     from spectra import results, summary
     from spectra.analysis import analyze as run
-    from spectra.atomic import check_writable
+    from spectra.atomic import check_writable, is_stream
     from spectra.errors import SpectraError
     from spectra.journal import journal_path
     from spectra.options import AnalysisOptions
@@ -84,9 +85,9 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
 
     if resume and out is None:
         raise SpectraError("--resume needs --out: finished matrices are kept beside the output file.")
-    for path in (out, csv, parquet):
-        if path is not None:
-            check_writable(path)
+    targets = results.targets(out, csv, parquet)
+    for path in targets:
+        check_writable(path)
     options = AnalysisOptions(
         fit=FitOptions(fits=parse_fits(fit), min_tail=min_tail, two_sided=two_sided),
         include=tuple(include or ()),
@@ -103,16 +104,17 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     memory.reuse_freed_memory()
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    journal = journal_path(out) if out is not None else None
+    journal = journal_path(out) if out is not None and not is_stream(out) else None
     with progress.ProgressBar(quiet) as listener:
         if journal is not None and journal.exists() and not resume:
             listener.message(f"{journal.name} of an interrupted run is overwritten (--resume would go on from it).")
         analysis = run(checkpoint, options=options, base=base, journal=journal, resume=resume, listener=listener)
     written: list[Path] = []
-    if out is not None and journal is not None:
+    if out is not None:
         results.write_json(analysis, out)
-        journal.unlink(missing_ok=True)
         written.append(out)
+    if journal is not None:
+        journal.unlink(missing_ok=True)
     written += results.write_csv(analysis, csv) if csv is not None else []
     written += results.write_parquet(analysis, parquet) if parquet is not None else []
     console = Console(width=None)
@@ -129,4 +131,4 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
 
 def main() -> None:
     """Entry point."""
-    common.run(app)
+    app()

@@ -21,6 +21,7 @@ from spectra import devices, naming, null, provenance, serialize, torch_route
 from spectra.checkpoint import open_checkpoint
 from spectra.checkpoint.base import Checkpoint
 from spectra.circuits import PER_HEAD, SUMMED, Side
+from spectra.errors import SpectraError
 from spectra.journal import Journal
 from spectra.null_cache import NullCache
 from spectra.options import AnalysisOptions
@@ -28,7 +29,7 @@ from spectra.pipeline import Finished, Pool, run_cpu, run_torch
 from spectra.selection import select, without_ties
 from spectra.spectrum import Spectrum, gram, safe_scale, spectrum, spectrum_of_gram
 from spectra.stored import FLOAT_DTYPES, Stored
-from spectra.types import SCHEMA_VERSION, Analysis, CircuitRow, MatrixRef, MatrixRow, Plan
+from spectra.types import SCHEMA_VERSION, Analysis, CircuitRow, Coverage, MatrixRef, MatrixRow, Plan
 from spectra.work import (
     Factors,
     Group,
@@ -107,10 +108,16 @@ class _Run:
             absorbed=checkpoint.absorbed,
             aliases=checkpoint.aliases,
         )
+        plan = with_unreadable(plan, checkpoint)
         plan = select(without_ties(plan, checkpoint), self.options.include, self.options.exclude)
         if not self.options.circuits:
             plan = replace(plan, attention=())
-        header = {"checkpoint": checkpoint.header_hash(), "options": self.options.deciding(), "schema": SCHEMA_VERSION}
+        header = {
+            "checkpoint": identity(checkpoint, plan),
+            "config": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True, default=str).encode()).hexdigest(),
+            "options": self.options.deciding(),
+            "schema": SCHEMA_VERSION,
+        }
         if journal is not None:
             self.journal = stack.enter_context(Journal(journal, header, resume=resume))
             self._restore(self.journal)
@@ -137,7 +144,7 @@ class _Run:
         ]
         # Longest first, so that no worker is left with a huge matrix at the end; a hub's files one after the other.
         files = {name: i for i, name in enumerate(dict.fromkeys(g.file for g in todo))}
-        remote = bool(checkpoint.details.get("hub"))
+        remote = "hub_id" in checkpoint.details
         todo.sort(key=lambda g: (files[g.file] if remote else 0, -g.cost))
         by_module = {a.module: a for a in attention}
         refs = {m.name: m for m in plan.matrices}
@@ -191,7 +198,11 @@ class _Run:
         def read(group: Group) -> Stored:
             stored = checkpoint.read(group.tensor, group.index)
             part = group.tensor if group.index is None else f"{group.tensor}[{group.index}]"
-            self.digests[part] = stored.sha256()
+            digest = stored.sha256()
+            if self.digests.setdefault(part, digest) != digest:
+                raise SpectraError(
+                    f"--resume: {group.tensor} has changed since the interrupted run. Run without --resume to start over."
+                )
             if self.journal is not None:
                 self.journal.append({"part": part, "digest": self.digests[part]})
             return stored
@@ -249,6 +260,28 @@ def _shape(ref: MatrixRef) -> tuple[int, int]:
 
 def _draw(nulls: NullCache, shape: tuple[int, int]) -> Callable[[], object]:
     return lambda: nulls.matrix(shape)
+
+
+def identity(checkpoint: Checkpoint, plan: Plan) -> str:
+    """Tells checkpoints of the same shapes apart: headers, and the first rows of eight tensors (a hub's commit instead)."""
+    digest = hashlib.sha256(checkpoint.header_hash().encode())
+    if "hub_id" in checkpoint.details:
+        digest.update(str(checkpoint.details.get("hub_commit")).encode())
+        return digest.hexdigest()
+    names = list(dict.fromkeys(m.tensor for m in plan.matrices))
+    for name in names[:: max(1, len(names) // 8)]:
+        digest.update(checkpoint.read(name, 0).sha256().encode())
+    return digest.hexdigest()
+
+
+def with_unreadable(plan: Plan, checkpoint: Checkpoint) -> Plan:
+    """Ledger lines for what the reader could not present as tensors (sparse, quantised by torch, objects)."""
+    unreadable: Mapping[str, str] = checkpoint.details.get("unreadable_tensors", {})
+    lines = [
+        Coverage(tensor=name, disposition="skipped", reason=f"cannot be read: {why}", parameters=0)
+        for name, why in unreadable.items()
+    ]
+    return replace(plan, coverage=(*plan.coverage, *lines))
 
 
 def quantisation_notes(plan: Plan) -> list[str]:

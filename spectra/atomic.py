@@ -14,12 +14,20 @@ def _refuse(path: Path, error: OSError) -> SpectraError:
     return SpectraError(f"Cannot write {path}: {error.strerror or error}. Choose a path in a folder you can write to.")
 
 
+def is_stream(path: Path) -> bool:
+    """A device, pipe or terminal (/dev/stdout, /dev/null): written to, never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def check_writable(path: Path) -> None:
     """Fail now rather than after the work.
 
     Raises:
         SpectraError: the folder is missing or not writable, or the path is a directory.
     """
+    path = path.resolve()
+    if is_stream(path):
+        return
     if path.is_dir():
         raise SpectraError(f"Cannot write {path}: it is a directory. Name a file.")
     if not path.parent.is_dir():
@@ -38,11 +46,17 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         SpectraError: the disk is full, or the folder not writable; `path` is then as it was.
     """
+    path = path.resolve()  # a link stays a link; what it points to is replaced
+    if is_stream(path):
+        write(path)
+        return
     staged = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(staged)
         with staged.open("rb+") as f:
             os.fsync(f.fileno())
+        if path.exists():
+            staged.chmod(path.stat().st_mode)
         staged.replace(path)
     except OSError as error:
         staged.unlink(missing_ok=True)

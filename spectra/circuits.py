@@ -143,5 +143,5 @@ def circuit_columns(values: Floats, denominator: int, d_model: int) -> tuple[Sta
         "pseudo_rank_d_model": count / d_model,
         "effective_rank": ranks.effective_rank(values),
         "spectral_norm": float(values[0]),
-        "frobenius_norm": float(np.sqrt(np.sum(values**2))),
+        "frobenius_norm": float(values[0] * np.sqrt(np.sum((values / values[0]) ** 2))),  # no overflow
     }

@@ -7,7 +7,9 @@ by a kill is dropped.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +34,7 @@ class Journal:
         """
         self.path = path
         self.records: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
         keep = 0
         if resume and path.exists():
             keep = self._read(header)
@@ -43,9 +46,13 @@ class Journal:
                 path.write_text(json.dumps({"header": dict(header)}) + "\n", encoding="utf-8")
             self._file: IO[str] = path.open("a", encoding="utf-8")
         except OSError as error:
-            raise SpectraError(
-                f"Cannot write {path}: {error.strerror or error}. Choose an --out in a folder you can write to."
-            ) from error
+            raise self._refuse(error) from error
+
+    def _refuse(self, error: OSError) -> SpectraError:
+        return SpectraError(
+            f"Cannot write {self.path}: {error.strerror or error}. What was finished is kept; choose an --out in a folder "
+            "with room that you can write to."
+        )
 
     def _read(self, header: Mapping[str, Any]) -> int:
         """Fill `records`; the length of the intact part in bytes (0: nothing usable)."""
@@ -59,7 +66,12 @@ class Journal:
                 if not line.endswith(b"\n"):
                     break
                 if number == 0:
-                    self._check(record.get("header", {}), header)
+                    found = record.get("header") if isinstance(record, dict) else None
+                    if not isinstance(found, dict):
+                        raise SpectraError(
+                            f"--resume: {self.path} is no journal of spectra analyze. Delete it and start over."
+                        )
+                    self._check(found, header)
                 else:
                     self.records.append(record)
                 length += len(line)
@@ -76,8 +88,13 @@ class Journal:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record and hand it to the operating system (it survives a kill of this process)."""
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(record, allow_nan=False) + "\n"
+        try:
+            with self._lock:
+                self._file.write(line)
+                self._file.flush()
+        except OSError as error:
+            raise self._refuse(error) from error
 
     def __enter__(self) -> Journal:
         return self
@@ -85,7 +102,8 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk was reported by append
+            self._file.close()
 
     def delete(self) -> None:
         """Remove the file: the output it stood for is written."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectra import circuits, panel
+from spectra.bulk import bulk
 from spectra.panel import FitOptions
 from spectra.types import NullValue
 
@@ -23,7 +24,7 @@ Floats = NDArray[np.float64]
 # Columns that depend on the shape alone once ||W||_F is given.
 MATRIX_NULL = (
     "alpha_hill", "alpha_gof", "alpha_fix_finger", "spectral_norm", "nuclear_norm", "stable_rank", "effective_rank",
-    "spectral_entropy_rank", "pseudo_rank", "alpha_weighted", "log_alpha_norm",
+    "spectral_entropy_rank", "pseudo_rank", "alpha_weighted", "log_alpha_norm", "n_spikes",
 )  # fmt: skip
 CIRCUIT_NULL = ("pseudo_rank", "pseudo_rank_d_model", "effective_rank", "spectral_norm", "frobenius_norm")
 _NORMS = ("spectral_norm", "nuclear_norm", "frobenius_norm")
@@ -42,8 +43,11 @@ class Draws:
 
 
 def draw_count(size: int) -> int:
-    """Draws for a matrix of short side M: enough that the sd is known to 5 to 16% (1/sqrt(2 draws)), cheap when M is large."""
-    return int(np.clip(12288 // max(size, 1), 20, 200))
+    """Draws for a matrix of short side M: enough that the sd of a well-behaved metric is known to 5 to 14%, 1/sqrt(2 draws).
+
+    Goodness-of-fit and fix-finger alphas of random matrices are heavy-tailed themselves: their mean and sd are rough.
+    """
+    return int(np.clip(20000 // max(size, 1), 24, 200))
 
 
 def gaussian_eigenvalues(size: int, long: int, rng: np.random.Generator) -> Floats:
@@ -67,10 +71,13 @@ def draw_matrices(shape: tuple[int, int], seed: int, options: FitOptions) -> Dra
     rows = []
     for _ in range(draw_count(size)):
         eigenvalues = gaussian_eigenvalues(size, long, rng)
+        eigenvalues *= size * long / eigenvalues.sum()  # the Frobenius norm is given, not drawn
         fits = panel.fit_all(eigenvalues, options)
         row = panel.shape_columns(eigenvalues, fits)
         for name in panel.FITS:
             row[f"alpha_{name}"] = fits[name].alpha if name in fits else float("nan")
+        random_part = bulk(eigenvalues, (size, long))
+        row["n_spikes"] = float("nan") if random_part is None else float(random_part.n_spikes)
         rows.append(row)
     return Draws(values={name: np.array([row[name] for row in rows]) for name in MATRIX_NULL})
 
@@ -80,8 +87,15 @@ def draw_circuits(head_dim: int, sides: tuple[int, int], denominators: tuple[int
     rng = np.random.default_rng([seed, head_dim, *sides])
     count = draw_count(head_dim)
     left, right = (np.stack([_bartlett(d, head_dim, rng) for _ in range(count)]) for d in sides)
+    left, right = (_normed(factor, head_dim * d) for factor, d in ((left, sides[0]), (right, sides[1])))
     rows = [circuits.circuit_columns(s, *denominators)[1] for s in circuits.singular_values(left, right)]
     return Draws(values={name: np.array([row[name] for row in rows], dtype=float) for name in CIRCUIT_NULL})
+
+
+def _normed(factors: Floats, entries: int) -> Floats:
+    """Factors (n, r, width) scaled to the Frobenius norm of unit-variance entries: it is given, not drawn."""
+    scaled: Floats = factors * np.sqrt(entries) / np.linalg.norm(factors, axis=(1, 2), keepdims=True)
+    return scaled
 
 
 def _bartlett(rows: int, width: int, rng: np.random.Generator) -> Floats:
@@ -129,10 +143,13 @@ def moments(drawn: Floats) -> tuple[float | None, float | None]:
 
 def null_value(measured: object, drawn: tuple[float | None, float | None], scale: float = 1.0) -> NullValue:
     """Mean and sd of the draws times `scale`, difference and z; None where there is no number to give."""
-    mean, sd = (None if value is None else value * scale for value in drawn)
+    mean, sd = (None if value is None or not np.isfinite(value * scale) else value * scale for value in drawn)
     if mean is None or isinstance(measured, bool) or not isinstance(measured, (int, float)):
         return NullValue(mean=mean, sd=sd, difference=None, z=None)
     difference = float(measured) - mean
+    if not np.isfinite(difference):
+        return NullValue(mean=mean, sd=sd, difference=None, z=None)
     # Draws that agree to rounding (a pseudo-rank is k/M) have no spread to measure a difference by.
     known = sd is not None and sd > 1e-12 * max(abs(mean), 1e-300)
-    return NullValue(mean=mean, sd=sd, difference=difference, z=difference / sd if known and sd else None)
+    z = difference / sd if known and sd else None
+    return NullValue(mean=mean, sd=sd, difference=difference, z=z if z is None or np.isfinite(z) else None)

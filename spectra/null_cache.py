@@ -21,7 +21,7 @@ from spectra import null
 from spectra.null import Draws
 from spectra.panel import FitOptions
 
-_VERSION = 1  # raise when the definition of any drawn column changes
+_VERSION = 2  # raise when the definition of any drawn column changes
 
 
 def default_directory() -> Path:
@@ -76,7 +76,11 @@ class NullCache:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["key"] != text:
                 return None
-            return Draws(values={k: np.array(v, dtype=np.float64) for k, v in content["values"].items()})
+            values = {k: np.array(v, dtype=np.float64) for k, v in content["values"].items()}
+            wanted = null.MATRIX_NULL if json.loads(text)["kind"] == "matrix" else null.CIRCUIT_NULL
+            if set(values) != set(wanted) or len({v.shape for v in values.values()}) != 1:
+                return None
+            return Draws(values=values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 

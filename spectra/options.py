@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spectra.errors import SpectraError
 from spectra.null_cache import default_directory
 from spectra.panel import FitOptions
 
@@ -37,6 +38,15 @@ class AnalysisOptions:
     device: str = "auto"
     workers: int = 0
     null_cache: Path | None = field(default_factory=default_directory)
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.bootstrap < 1 or self.seed < 0:
+            raise SpectraError(
+                f"workers and seed must be at least 0 and bootstrap at least 1, got {self.workers}, {self.seed}, {self.bootstrap}."
+            )
+        for globs in (self.include, self.exclude):
+            if not isinstance(globs, tuple):
+                raise SpectraError(f"include and exclude take a tuple of globs such as ('*q_proj*',), got {globs!r}.")
 
     def deciding(self) -> dict[str, Any]:
         """The options that a number can depend on, as plain data (for provenance and the journal)."""

@@ -44,10 +44,29 @@ class FitOptions:
     min_tail: int = 2
     two_sided: bool = False
 
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.fits if name not in FITS]
+        if unknown or not self.fits:
+            raise SpectraError(
+                f"Unknown fit {', '.join(map(repr, unknown)) or '(none)'}. Available: {', '.join(FITS)}."
+            )
+        if self.min_tail < 2 or self.min_eigenvalues < 2:
+            raise SpectraError(
+                f"min_tail and min_eigenvalues must be at least 2, got {self.min_tail}, {self.min_eigenvalues}."
+            )
 
-def fit_all(eigenvalues: Floats, options: FitOptions) -> dict[FitName, TailFit]:
-    """The fits asked for, by name. `eigenvalues`: (M,), ascending, zeros included."""
+
+def fit_all(eigenvalues: Floats, options: FitOptions, unit_roundoff: float = 0.0) -> dict[FitName, TailFit]:
+    """The fits asked for, by name. `eigenvalues`: (M,), ascending, zeros included.
+
+    `unit_roundoff` of the stored dtype: a spectrum that is constant up to rounding (an orthogonal matrix) has no tail.
+    """
     least = options.min_eigenvalues
+    if tails.is_constant(eigenvalues, unit_roundoff):
+        size = int(eigenvalues.size)
+        return {
+            name: tails.failed("degenerate" if size >= least else "too_few_eigenvalues", size) for name in options.fits
+        }
     made: Mapping[FitName, Callable[[], TailFit]] = {
         "hill": lambda: tails.hill(eigenvalues, least),
         "gof": lambda: tails.goodness_of_fit(
@@ -106,7 +125,7 @@ _EMPTY: Sequence[str] = (
 def columns(spectrum: Spectrum, unit_roundoff: float, options: FitOptions) -> dict[str, Value]:
     """Every column of `metrics.MATRIX_METRICS` for one matrix, from its Spectrum."""
     eigenvalues = spectrum.eigenvalues
-    fits = fit_all(eigenvalues, options)
+    fits = fit_all(eigenvalues, options, unit_roundoff)
     made: dict[str, Value] = fit_columns(fits)
     made |= dict.fromkeys(_EMPTY)
     made |= dict.fromkeys(("numerical_rank", "mp_sigma", "mp_bulk_edge", "tw_threshold", "n_spikes"))
@@ -119,7 +138,7 @@ def columns(spectrum: Spectrum, unit_roundoff: float, options: FitOptions) -> di
     shape = (spectrum.rows, spectrum.cols)
     made["numerical_rank"] = ranks.numerical_rank(eigenvalues, shape, unit_roundoff)
     random_part = bulk(eigenvalues, shape)
-    if random_part is not None:
+    if random_part is not None and np.isfinite(random_part.threshold):
         made["mp_sigma"] = random_part.sigma
         made["mp_bulk_edge"] = random_part.edge
         made["tw_threshold"] = random_part.threshold
@@ -132,6 +151,10 @@ def histogram(spectrum: Spectrum) -> Histogram | None:
     positive = spectrum.positive
     if spectrum.status != "ok":
         return None
-    counts, edges = np.histogram(np.log10(positive), bins=ESD_BINS)
+    logs = np.log10(positive)
+    low, high = float(logs[0]), float(logs[-1])
+    if high - low < 1e-6:  # all but equal: numpy cannot cut so little into bins
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(logs, bins=ESD_BINS, range=(low, high))
     zeros = int(spectrum.eigenvalues.size - positive.size)
     return Histogram(edges=tuple(float(e) for e in edges), counts=tuple(int(c) for c in counts), zeros=zeros)

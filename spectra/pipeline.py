@@ -1,7 +1,8 @@
 """Reading, computing and collecting at once, with a bounded number of matrices in memory.
 
 The calling thread reads one group ahead while worker threads compute (numpy's LAPACK and BLAS calls release the GIL); results are
-yielded to the caller as they finish. At most `workers + 1` groups are in memory.
+yielded to the caller as they finish. On the CPU at most `workers + 1` groups are in memory; on a device the batches of `batch_size`
+under way and up to 1 GB that waits for others of its shape.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from spectra.errors import SpectraError
 from spectra.spectrum import Spectrum
 from spectra.stored import Stored
 from spectra.torch_route import TorchRoute, batch_size
 from spectra.types import MatrixRef, MatrixRow
 from spectra.work import Factors, Group, cut_all
 
-_HELD_BYTES = 2 << 30  # raw bytes waiting for batches of their shape to fill
+_HELD_BYTES = 1 << 30  # raw bytes waiting for batches of their shape to fill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Pool:
         """Queue a task; first waits, and yields what finishes, until a worker is free for it."""
         while len(self._pending) >= self._workers:
             yield from self._collect()
-        self._pending.add(self._executor.submit(task))
+        self._pending.add(self._executor.submit(_in_memory, task))
 
     def drain(self) -> Iterator[Finished]:
         """Everything still running, as it finishes."""
@@ -63,8 +65,16 @@ class Pool:
 
     def _collect(self) -> Iterator[Finished]:
         done, self._pending = wait(self._pending, return_when=FIRST_COMPLETED)
-        for future in done:
+        # What succeeded is handed on before what failed is raised, so that the journal has it.
+        for future in sorted(done, key=lambda f: f.exception() is not None):
             yield from future.result()
+
+
+def _in_memory(task: Callable[[], list[Finished]]) -> list[Finished]:
+    try:
+        return task()
+    except MemoryError as error:
+        raise SpectraError(f"Not enough memory ({error}). Use fewer --workers, or --include fewer matrices.") from error
 
 
 def run_cpu(groups: Iterable[Group], read: Read, work: Work, pool: Pool) -> Iterator[Finished]:
@@ -125,7 +135,7 @@ def _buckets(reads: Iterable[tuple[Group, Stored]]) -> Iterator[list[tuple[Matri
             key = (matrix.shape, matrix.dtype)
             buckets.setdefault(key, []).append((ref, matrix))
             held += matrix.raw.nbytes
-            full = key if len(buckets[key]) >= batch_size((ref.rows, ref.cols)) else None
+            full = key if len(buckets[key]) >= batch_size((ref.rows, ref.cols), matrix.raw.nbytes) else None
             if full is None and held > _HELD_BYTES:
                 full = max(buckets, key=lambda k: sum(m.raw.nbytes for _, m in buckets[k]))
             if full is not None:

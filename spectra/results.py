@@ -6,18 +6,20 @@ import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spectra import metrics, serialize
 from spectra.atomic import write_whole
 from spectra.errors import SpectraError
-from spectra.types import SCHEMA_VERSION, Analysis, MatrixRow
+from spectra.types import SCHEMA_VERSION, Analysis, Coverage, MatrixRow
 
 if TYPE_CHECKING:
     import pandas
 
+TABLES = ("matrices", "circuits", "coverage")
 _NULL_FIELDS = ("mean", "sd", "difference", "z")
 
 
@@ -128,19 +130,43 @@ def side_path(path: Path, table: str) -> Path:
     return path if table == "matrices" else path.with_name(f"{path.stem}.{table}{path.suffix}")
 
 
+def targets(out: Path | None, csv: Path | None, parquet: Path | None) -> list[Path]:
+    """Every file that --out, --csv and --parquet will write.
+
+    Raises:
+        SpectraError: two of them are the same file.
+    """
+    found = [out] if out is not None else []
+    found += [side_path(path, table) for path in (csv, parquet) if path is not None for table in TABLES]
+    twice = {path for path in found if [p.resolve() for p in found].count(path.resolve()) > 1}
+    if twice:
+        raise SpectraError(f"{min(twice)} would be written twice. Give --out, --csv and --parquet different names.")
+    return found
+
+
 def write_csv(analysis: Analysis, path: str | os.PathLike[str]) -> list[Path]:
     """Matrices to `path`, circuits and coverage beside it; empty cells where there is no number. Returns the files."""
     written = []
     for name, rows in tables(analysis).items():
         target = side_path(Path(path), name)
-        write_whole(target, lambda staged, rows=rows: _write_csv(staged, rows))  # type: ignore[misc]
+        write_whole(target, partial(_write_csv, rows=rows, names=_names(name, rows)))
         written.append(target)
     return written
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _names(table: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns of a table; known without rows for circuits and coverage (there is no analysis without matrices)."""
+    if rows or table == "matrices":
+        return list(dict.fromkeys(k for row in rows for k in row))
+    if table == "coverage":
+        return [field.name for field in fields(Coverage)]
+    nulls = [f"null_{m.name}_{part}" for m in metrics.CIRCUIT_METRICS for part in _NULL_FIELDS]
+    return [*serialize.CIRCUIT_FIELDS, *(m.name for m in metrics.CIRCUIT_METRICS), *nulls]
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     with path.open("w", encoding="utf-8", newline="") as f:
-        writer = csv.DictWriter(f, fieldnames=list(dict.fromkeys(k for row in rows for k in row)))
+        writer = csv.DictWriter(f, fieldnames=names)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -156,7 +182,7 @@ def write_parquet(analysis: Analysis, path: str | os.PathLike[str]) -> list[Path
             for made, row in zip(rows, analysis.matrices, strict=True):
                 esd = serialize.histogram_to_dict(row.esd) or {}
                 made["esd_log10_edges"], made["esd_counts"] = esd.get("log10_edges"), esd.get("counts")
-        names = list(dict.fromkeys(k for row in rows for k in row))
+        names = _names(name, rows)
         columns = {k: pyarrow.array([row.get(k) for row in rows], type=_arrow_type(k, rows)) for k in names}
         table = pyarrow.table(columns).replace_schema_metadata(
             {

@@ -59,17 +59,25 @@ def select(plan: Plan, include: tuple[str, ...], exclude: tuple[str, ...]) -> Pl
     )
     if not kept:
         raise SpectraError("--include and --exclude together leave no matrix. Loosen one of them.")
-    names, tensors = {m.name for m in kept}, {m.tensor for m in kept}
-    before = {m.tensor for m in plan.matrices}
-    coverage = tuple(
-        Coverage(tensor=line.tensor, disposition="skipped", reason=NOT_SELECTED, parameters=line.parameters)
-        if line.tensor in before - tensors
-        else line
-        for line in plan.coverage
-    )
+    names = {m.name for m in kept}
+    planned: dict[str, list[MatrixRef]] = {}
+    for ref in plan.matrices:
+        planned.setdefault(ref.tensor, []).append(ref)
+    coverage = tuple(_selected(line, planned.get(line.tensor, []), names) for line in plan.coverage)
     attention = tuple(a for a in plan.attention if {a.q, a.k, a.v, a.o} <= names)
     return replace(plan, matrices=kept, attention=attention, coverage=coverage)
 
 
+def _selected(line: Coverage, planned: list[MatrixRef], names: set[str]) -> Coverage:
+    """The ledger line of a tensor of which only the matrices in `names` are analysed."""
+    kept = [ref for ref in planned if ref.name in names]
+    if len(kept) == len(planned):
+        return line
+    if not kept:
+        return Coverage(tensor=line.tensor, disposition="skipped", reason=NOT_SELECTED, parameters=line.parameters)
+    return replace(line, reason=f"{line.reason}; of these only {', '.join(ref.name for ref in kept)} selected")
+
+
 def _matches(ref: MatrixRef, glob: str) -> bool:
-    return fnmatchcase(ref.name, glob) or fnmatchcase(ref.tensor, glob)
+    """A glob, or the exact name: `[q]` in a name is also a character class in a glob."""
+    return glob in (ref.name, ref.tensor) or fnmatchcase(ref.name, glob) or fnmatchcase(ref.tensor, glob)

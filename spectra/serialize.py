@@ -6,6 +6,7 @@ with a status beside them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -25,12 +26,17 @@ from spectra.types import (
 _REF_FIELDS = ("name", "tensor", "layer", "role", "rows", "cols")
 
 
+def finite(value: Any) -> Any:
+    """NaN and infinity as None: the last guard before JSON, which has neither."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def matrix_to_dict(row: MatrixRow) -> dict[str, Any]:
     """One flat object a matrix: identity, status, columns, then `null` and `esd` (DESIGN, "Results on disk")."""
     ref = row.ref
     made: dict[str, Any] = {name: getattr(ref, name) for name in _REF_FIELDS}
     made |= {"n_eigenvalues": row.n_eigenvalues, "dtype": ref.dtype, "status": row.status}
-    made |= row.values
+    made |= {name: finite(value) for name, value in row.values.items()}
     made["null"] = {name: asdict(value) for name, value in row.null.items()}
     made["esd"] = histogram_to_dict(row.esd)
     made["tail"] = asdict(row.tail) if row.tail is not None else None
@@ -100,13 +106,13 @@ def nulls_from_dict(made: Mapping[str, Any]) -> dict[str, NullValue]:
     return {name: NullValue(**value) for name, value in made.items()}
 
 
-_CIRCUIT_FIELDS = ("layer", "head", "kv_head", "kind", "convention", "status", "module", "stack")
+CIRCUIT_FIELDS = ("layer", "head", "kv_head", "kind", "convention", "status", "module", "stack")
 
 
 def circuit_to_dict(row: CircuitRow) -> dict[str, Any]:
     """One flat object a circuit."""
-    made: dict[str, Any] = {name: getattr(row, name) for name in _CIRCUIT_FIELDS}
-    made |= row.values
+    made: dict[str, Any] = {name: getattr(row, name) for name in CIRCUIT_FIELDS}
+    made |= {name: finite(value) for name, value in row.values.items()}
     made["null"] = {name: asdict(value) for name, value in row.null.items()}
     return made
 
@@ -114,8 +120,8 @@ def circuit_to_dict(row: CircuitRow) -> dict[str, Any]:
 def circuit_from_dict(made: Mapping[str, Any]) -> CircuitRow:
     """The inverse of `circuit_to_dict`."""
     return CircuitRow(
-        **{name: made[name] for name in _CIRCUIT_FIELDS},
-        values={name: value for name, value in made.items() if name not in (*_CIRCUIT_FIELDS, "null")},
+        **{name: made[name] for name in CIRCUIT_FIELDS},
+        values={name: value for name, value in made.items() if name not in (*CIRCUIT_FIELDS, "null")},
         null=nulls_from_dict(made["null"]),
     )
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spectra.stored import Stored
 from spectra.types import Status
 
+_TINY = 1e-290  # eigenvalues this small have lost their digits to underflow: the matrix counts as zero
 EPS = float(np.finfo(np.float64).eps)
 
 # Elements of one float64 block of the long side: 8 MB, which stays near the cache and is large enough for syrk.
@@ -36,7 +37,8 @@ class Spectrum:
         rows, cols: shape of W.
         trace: sum of squares of all entries, ||W||_F^2.
         floor: what rounding in the Gram matrix and the eigensolver can turn a zero eigenvalue into.
-        status: `ok`, or `non_finite` (NaN or infinite entries; then all eigenvalues are NaN), or `degenerate` (all zero).
+        status: `ok`, or `non_finite` (NaN or infinite entries; then all eigenvalues are NaN), or `degenerate` (all zero,
+            or so small that squares underflow).
     """
 
     eigenvalues: NDArray[np.float64]
@@ -108,7 +110,7 @@ def spectrum_from_eigenvalues(
         trace, floor = trace / scale / scale, floor / scale / scale
     if not np.isfinite(trace):
         return failed_spectrum(shape, values.size)
-    status: Status = "ok" if cleaned.size and cleaned[-1] > 0 else "degenerate"
+    status: Status = "ok" if cleaned.size and cleaned[-1] > _TINY else "degenerate"
     return Spectrum(eigenvalues=cleaned, rows=shape[0], cols=shape[1], trace=trace, floor=floor, status=status)
 
 
@@ -134,7 +136,7 @@ def safe_scale(matrix: Stored) -> float:
     largest = float(np.max(np.abs(matrix.raw)))
     if not np.isfinite(largest):
         return 0.0
-    if largest == 0.0 or 1e-100 < largest < 1e100:
+    if largest == 0.0 or 1e-60 < largest < 1e60:
         return 1.0
     return float(2.0 ** -np.clip(np.frexp(largest)[1], -1000, 1000))
 
@@ -159,5 +161,10 @@ def spectrum_of_gram(product: NDArray[np.float64], shape: tuple[int, int], scale
     trace = float(np.trace(product))
     if not np.isfinite(trace):
         return failed_spectrum(shape, product.shape[0])
-    values = np.asarray(np.linalg.eigvalsh(product), dtype=np.float64)
+    try:
+        values = np.asarray(np.linalg.eigvalsh(product), dtype=np.float64)
+    except np.linalg.LinAlgError:  # divide and conquer gave up; the QR algorithm is slower and hardier
+        from scipy.linalg import eigvalsh
+
+        values = np.asarray(eigvalsh(product, driver="ev"), dtype=np.float64)
     return spectrum_from_eigenvalues(values, shape, trace, scale)

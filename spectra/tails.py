@@ -40,6 +40,18 @@ def _screen(eigenvalues: Floats, min_eigenvalues: int) -> Status:
     return "ok" if eigenvalues[-1] > 0 else "degenerate"
 
 
+def is_constant(eigenvalues: Floats, unit_roundoff: float) -> bool:
+    """Whether all positive eigenvalues agree to what rounding to the stored dtype can explain.
+
+    Rounding an orthogonal matrix moves its eigenvalues by up to about 4 u; twice that is the tolerance, u at most bfloat16's
+    (for coarser types 8 u would swallow real spectra).
+    """
+    positive = eigenvalues[eigenvalues > 0]
+    if positive.size < 2:
+        return False
+    return float(np.log(positive[-1]) - np.log(positive[0])) <= max(1e-9, 8.0 * min(unit_roundoff, 2.0**-8))
+
+
 def _ks(alpha: float, log_ratio: Floats, two_sided: bool) -> float:
     """D = max_j |1 - (x_j/xmin)^(1-alpha) - j/m|, j = 0..m-1 (the left grid); two-sided: also against (j+1)/m.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spectra.errors import SpectraError
-from spectra.spectrum import Spectrum, failed_spectrum, safe_scale, spectrum_from_eigenvalues
+from spectra.spectrum import Spectrum, failed_spectrum, safe_scale, spectrum, spectrum_from_eigenvalues
 from spectra.stored import Stored
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def batch_size(shape: tuple[int, int]) -> int:
-    """Matrices of a shape in one batch."""
+def batch_size(shape: tuple[int, int], raw_bytes: int) -> int:
+    """Matrices of a shape, each of `raw_bytes`, in one batch: Gram matrices, workspace, and the raw bits of two batches."""
     short = min(shape)
-    return max(1, min(_BATCH_MATRICES, _BATCH_BYTES // (4 * 8 * max(short, 1) ** 2)))
+    return max(1, min(_BATCH_MATRICES, _BATCH_BYTES // (4 * 8 * max(short, 1) ** 2 + 2 * raw_bytes)))
 
 
 class TorchRoute:
@@ -91,7 +91,7 @@ class TorchRoute:
         arrays = [
             np.ascontiguousarray(m.raw if s in (1.0, 0.0) else m.raw * s) for m, s in zip(matrices, scales, strict=True)
         ]
-        host = torch.stack([torch.from_numpy(_signed(a)) for a in arrays])
+        host = torch.from_numpy(np.stack([_signed(a) for a in arrays]))
         if self._copies is None:
             return _Staged(matrices, scales, host.to(self.device), None, None)
         pinned = host.pin_memory()
@@ -102,6 +102,16 @@ class TorchRoute:
         return _Staged(matrices, scales, raw, ready, pinned)
 
     def _compute(self, staged: _Staged) -> list[Spectrum]:
+        import torch
+
+        try:
+            return self._solve(staged)
+        except torch.OutOfMemoryError:
+            if len(staged.matrices) > 1:
+                return [s for matrix in staged.matrices for s in self._compute(self._stage([matrix]))]
+            return [spectrum(staged.matrices[0])]  # too large for the device: on the CPU then
+
+    def _solve(self, staged: _Staged) -> list[Spectrum]:
         import torch
 
         if staged.ready is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,47 @@ def test_random_pseudo_ranks_of_methods() -> None:
     assert made.moments["pseudo_rank_d_model"][0] == pytest.approx(0.058, abs=0.001)
 
 
+@pytest.mark.parametrize("shape", [(48, 48), (40, 120)])
+def test_z_of_random_matrices_has_mean_0_and_sd_1(shape: tuple[int, int]) -> None:
+    """The null is that of the matrix's own Frobenius norm: otherwise the z of a norm is several times too small."""
+    from spectra.panel import columns
+    from spectra.spectrum import spectrum
+    from spectra.stored import Stored
+
+    options = FitOptions(fits=("hill",))
+    draws = null.draw_matrices(shape, 0, options)
+    rng = np.random.default_rng(1)
+    zs: dict[str, list[float]] = {}
+    for _ in range(150):
+        values = columns(spectrum(Stored(rng.standard_normal(shape), "float64")), 2**-53, options)
+        for name, value in null.compare_matrix(values, shape, draws).items():
+            if value.z is not None:
+                zs.setdefault(name, []).append(value.z)
+    for name in (
+        "alpha_hill",
+        "spectral_norm",
+        "nuclear_norm",
+        "stable_rank",
+        "effective_rank",
+        "spectral_entropy_rank",
+    ):
+        assert abs(np.mean(zs[name])) < 0.35, name
+        assert 0.75 < np.std(zs[name]) < 1.3, name
+
+
+def test_z_of_random_circuits_has_sd_1() -> None:
+    rng = np.random.default_rng(2)
+    draws = null.draw_circuits(16, (64, 64), (16, 64), seed=0)
+    zs = []
+    for _ in range(200):
+        K, Q = rng.standard_normal((2, 16, 64))
+        s = np.linalg.svd(K.T @ Q, compute_uv=False)[:16]
+        _, made = null.circuits.circuit_columns(s, 16, 64)
+        scale = float(np.linalg.norm(K) * np.linalg.norm(Q)) / (16 * 64)
+        zs.append(null.compare_circuit(made, scale, draws)["frobenius_norm"].z)
+    assert 0.75 < np.std(zs) < 1.3 and abs(np.mean(zs)) < 0.35
+
+
 def test_a_random_matrix_is_within_its_null() -> None:
     rng = np.random.default_rng(5)
     W = 0.02 * rng.standard_normal((96, 160))
@@ -125,10 +167,17 @@ class TestCache:
             np.testing.assert_array_equal(values, memory.values[name])
         assert not np.array_equal(first.values["stable_rank"], other.values["stable_rank"])
 
-    @pytest.mark.parametrize("content", ["", "{}", "[]", '{"key": "x", "values": {}}', '{"key"'])
+    @pytest.mark.parametrize("content", ["", "{}", "[]", '{"key": "x", "values": {}}', '{"key"', "missing", "short"])
     def test_a_damaged_cache_is_drawn_anew(self, tmp_path: Path, content: str) -> None:
         expected = NullCache(0, self.options, tmp_path).matrix((12, 20)).values["stable_rank"]
         file = next(tmp_path.iterdir())
+        held = json.loads(file.read_text())
+        if content == "missing":
+            del held["values"]["stable_rank"]
+            content = json.dumps(held)
+        elif content == "short":
+            held["values"]["stable_rank"].pop()
+            content = json.dumps(held)
         file.write_text(content)
         np.testing.assert_array_equal(
             NullCache(0, self.options, tmp_path).matrix((12, 20)).values["stable_rank"], expected

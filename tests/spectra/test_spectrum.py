@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spectra import spectrum as module
-from spectra.spectrum import rounding_floor, spectrum
+from spectra.spectrum import spectrum
 from spectra.stored import Stored
 
 
@@ -86,7 +86,7 @@ def test_zero_is_degenerate_and_constant_has_rank_one() -> None:
     assert constant.eigenvalues[-1] == pytest.approx(360 * 0.01)
 
 
-@pytest.mark.parametrize("scale", [1e-150, 1e150])
+@pytest.mark.parametrize("scale", [1e-140, 1e150])
 def test_float64_beyond_the_range_of_squares(scale: float) -> None:
     W = np.random.default_rng(3).standard_normal((20, 30))
     plain, scaled = spectrum(of(W)), spectrum(of(W * scale))
@@ -99,4 +99,29 @@ def test_zero_eigenvalues_fall_under_the_floor(rows: int, cols: int, rank: int) 
     rng = np.random.default_rng(4)
     found = spectrum(of(rng.standard_normal((rows, rank)) @ rng.standard_normal((rank, cols))))
     assert found.positive.size == rank
-    assert found.floor == rounding_floor(found.eigenvalues[-1], min(rows, cols))
+    assert 0 < found.floor < 1e-12 * found.eigenvalues[-1]
+
+
+@pytest.mark.parametrize(("scale", "status"), [(1e-165, "degenerate"), (1e160, "non_finite")])
+def test_squares_beyond_float64_are_a_status(scale: float, status: str) -> None:
+    assert spectrum(of(np.random.default_rng(3).standard_normal((20, 30)) * scale)).status == status
+
+
+def test_a_solver_that_gives_up_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    W = np.random.default_rng(3).standard_normal((20, 30))
+    expected = spectrum(of(W)).eigenvalues
+
+    def gives_up(_: np.ndarray) -> np.ndarray:
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+    monkeypatch.setattr(np.linalg, "eigvalsh", gives_up)
+    np.testing.assert_allclose(spectrum(of(W)).eigenvalues, expected, rtol=1e-10)
+
+
+def test_a_lent_gram_matrix_is_overwritten_and_others_are_not() -> None:
+    a, b = (of(np.random.default_rng(i).standard_normal((20, 30))) for i in (0, 1))
+    own, lent = module.gram(a), module.gram(a, lend=True)
+    np.testing.assert_array_equal(own, lent)
+    module.gram(b, lend=True)
+    assert not np.array_equal(own, lent)
+    np.testing.assert_allclose(own, a.raw @ a.raw.T, rtol=1e-13)
