@@ -1,6 +1,6 @@
 """The estimators of AlphaDecay's method against ours: eigenvalues and one fit, of every matrix of SmolLM2-135M.
 
-The other side is written here after the method that METHODS section 2 describes: float32 singular values by torch,
+The other side is written here after the method that docs/methods.md describes: float32 singular values by torch,
 squared; the median (Hill) estimator over the upper half; goodness-of-fit and fix-finger by a Python loop over xmin, a few
 small torch operations a step.
 """

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -53,8 +54,6 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 def _leave(code: int) -> NoReturn:
     """Exit at once: worker threads may be minutes deep in LAPACK, and everything worth keeping is on disk."""
     for stream in (sys.stderr, sys.stdout):
-        try:
+        with contextlib.suppress(OSError):
             stream.flush()
-        except OSError:
-            pass
     os._exit(code)

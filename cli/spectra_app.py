@@ -8,14 +8,34 @@ from typing import Annotated
 
 import typer
 
+from spectra import __version__
+
 from . import common
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"spectra-plasticity {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def root() -> None:
-    """Spectra of checkpoints: power-law exponents, ranks, norms and attention circuits, beside what a random matrix gives."""
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Spectra of checkpoints: power-law exponents, ranks, norms and attention circuits, beside what a random matrix gives.
+
+    Exit codes: 0 done; 1 done, but --strict found something missing; 2 the input is wrong; 70 a bug; 130 interrupted.
+    """
 
 
 @app.command()
@@ -59,6 +79,10 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     ] = False,
     bootstrap: Annotated[int, typer.Option(min=1, help="Replicas of the bootstrap.")] = 100,
     base: Annotated[str | None, typer.Option(help="Checkpoint a LoRA adapter is merged into.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="config.json of the model, where the checkpoint has none beside it (head counts)."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of null draws and bootstrap.")] = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if a matrix was skipped or a fit failed.")
@@ -71,8 +95,6 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Analyse every weight matrix of a checkpoint."""
-    from rich.console import Console
-
     from spectra import results, summary
     from spectra.analysis import analyze as run
     from spectra.atomic import check_writable, is_stream
@@ -85,9 +107,12 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
 
     if resume and out is None:
         raise SpectraError("--resume needs --out: finished matrices are kept beside the output file.")
-    targets = results.targets(out, csv, parquet)
-    for path in targets:
+    out, csv, parquet = (path.expanduser() if path is not None else None for path in (out, csv, parquet))
+    for path in results.targets(out, csv, parquet):
         check_writable(path)
+        for source in (checkpoint, base):
+            results.check_apart(path, source)
+    given = results.read_object(config.expanduser()) if config is not None else None
     options = AnalysisOptions(
         fit=FitOptions(fits=parse_fits(fit), min_tail=min_tail, two_sided=two_sided),
         include=tuple(include or ()),
@@ -108,7 +133,14 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     with progress.ProgressBar(quiet) as listener:
         if journal is not None and journal.exists() and not resume:
             listener.message(f"{journal.name} of an interrupted run is overwritten (--resume would go on from it).")
-        analysis = run(checkpoint, options=options, base=base, journal=journal, resume=resume, listener=listener)
+        try:
+            analysis = run(
+                checkpoint, options=options, base=base, config=given, journal=journal, resume=resume, listener=listener
+            )
+        except KeyboardInterrupt:
+            if journal is not None:
+                typer.echo(f"finished matrices are kept in {journal}; the same command with --resume goes on", err=True)
+            raise
     written: list[Path] = []
     if out is not None:
         results.write_json(analysis, out)
@@ -117,10 +149,12 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
         journal.unlink(missing_ok=True)
     written += results.write_csv(analysis, csv) if csv is not None else []
     written += results.write_parquet(analysis, parquet) if parquet is not None else []
-    console = Console(width=None)
+    console = terminal.Output(width=None)
     if full:
-        terminal.print_full(analysis, Console(width=200) if not console.is_terminal else console)
-    terminal.print_summary(analysis, console if console.is_terminal else Console(width=160))
+        wide = console if console.is_terminal else terminal.Output(width=200)
+        terminal.print_full(analysis, wide)
+        terminal.print_circuits(analysis, wide)
+    terminal.print_summary(analysis, console if console.is_terminal else terminal.Output(width=160))
     for path in written:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
     bad = summary.fell_short(analysis)

@@ -13,6 +13,15 @@ from spectra import summary
 from spectra.types import Analysis
 
 _NAMES_SHOWN = 3
+_REASONS_SHOWN = 5
+
+
+class Output(Console):
+    """A console that lets the caller decide what a closed pipe means (rich would exit with 1)."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise it again."""
+        raise BrokenPipeError
 
 
 def _number(value: float | None, form: str = ".2f") -> str:
@@ -20,8 +29,13 @@ def _number(value: float | None, form: str = ".2f") -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
+    shown = ", ".join(_clean(name) for name in names[:_NAMES_SHOWN])
     return shown + (f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else "")
+
+
+def _clean(name: str) -> str:
+    """A name from a file, with what could steer the terminal made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def _shape(shape: tuple[int, int]) -> str:
@@ -31,7 +45,9 @@ def _shape(shape: tuple[int, int]) -> str:
 def print_summary(analysis: Analysis, console: Console) -> None:
     """What was analysed, one line a role, circuits, what stands out, what failed, coverage, time."""
     made = analysis.provenance
-    console.print(Text(f"{made['source']}  ({made['format']}, {len(analysis.matrices)} matrices)", style="bold"))
+    console.print(
+        Text(f"{_clean(str(made['source']))}  ({made['format']}, {len(analysis.matrices)} matrices)", style="bold")
+    )
     _print_roles(analysis, console)
     _print_circuits(analysis, console)
     _print_findings(analysis, console)
@@ -45,7 +61,7 @@ _LESSER = ("spikes", "spec norm", "fixf", "/null", "stable rk", "shape")
 def _print_roles(analysis: Analysis, console: Console) -> None:
     rows = []
     for line in summary.role_lines(analysis):
-        mean, excess = line.means, line.excess
+        mean, excess = line.medians, line.excess
         null_rank = mean["stable_rank"] - excess["stable_rank"]
         rows.append(
             {
@@ -68,7 +84,9 @@ def _print_roles(analysis: Analysis, console: Console) -> None:
     if not any(row["failed"] for row in rows):
         rows = [{name: cell for name, cell in row.items() if name != "failed"} for row in rows]
     _print_table(rows, ("role", "shape"), _LESSER, console)
-    caption = "means over the role; Hill, GoF, fixf: power-law alpha; null: a random matrix of the same shape and norm"
+    caption = (
+        "medians over the role; Hill, GoF, fixf: power-law alpha; null: a random matrix of the same shape and norm"
+    )
     console.print(Text(caption, style="dim"))
 
 
@@ -91,34 +109,62 @@ def _print_table(
     console.print(table)
 
 
+_LABELS = {"qk": "W_QK", "vp": "W_VP"}
+
+
 def _print_circuits(analysis: Analysis, console: Console) -> None:
-    labels = {"qk": "W_QK", "vp": "W_VP"}
-    for kind, mean in summary.circuit_means(analysis):
-        console.print(
-            f"{labels[kind]} per head ({mean['count']:.0f}): pseudo-rank {_number(mean['pseudo_rank'], '.3f')} of d_head "
-            f"(random {_number(mean['null_pseudo_rank'], '.3f')}, lowest {_number(mean['min_pseudo_rank'], '.3f')}), "
-            f"effective rank {_number(mean['effective_rank'], '.1f')}, spectral norm {_number(mean['spectral_norm'], '.3g')}",
-            markup=False,
-            highlight=False,
-        )
+    for line in summary.circuit_lines(analysis):
+        low, mean = line.lowest, line.means
+        module, share = line.lowest_layer
+        parts = [
+            f"pseudo-rank {_number(mean['pseudo_rank'], '.3f')} of d_head (random {_number(line.null_pseudo_rank, '.3f')})",
+            f"lowest layer {_clean(module)} {share:.3f}",
+            f"lowest head {low.head} of {_clean(low.module)} {_number(summary.number(low, 'pseudo_rank'), '.3f')}",
+            f"effective rank {_number(mean['effective_rank'], '.1f')}",
+            f"spectral norm {_number(mean['spectral_norm'], '.3g')}",
+        ]
+        if math.isfinite(line.summed):
+            parts.append(f"all heads summed {line.summed:.3f} of d_model")
+        _say(console, f"{_LABELS[line.kind]}, mean of {line.count} heads: {'; '.join(parts)}")
+
+
+def print_circuits(analysis: Analysis, console: Console) -> None:
+    """Pseudo-rank of the circuits of every attention module: mean and least over its heads."""
+    layers = {
+        kind: summary.circuit_layers(c for c in analysis.circuits if c.kind == kind and c.status == "ok")
+        for kind in _LABELS
+    }
+    rows = []
+    for module in dict.fromkeys(c.module for c in analysis.circuits):
+        made = {"attention": _clean(module)}
+        for kind, label in _LABELS.items():
+            mean, least = layers[kind].get(module, (None, None))
+            made |= {f"{label} mean": _number(mean, ".3f"), f"{label} lowest": _number(least, ".3f")}
+        rows.append(made)
+    if rows:
+        _print_table(rows, ("attention",), (), console)
 
 
 def _print_findings(analysis: Analysis, console: Console) -> None:
+    for failure in summary.failures(analysis):
+        bad = failure.status == "non_finite"
+        what = "NaN or infinite entries" if bad else f"no {'spectrum' if failure.what == 'matrix' else failure.what}"
+        names = _names(failure.names)
+        text = Text(f"{what}, {failure.status} ({len(failure.names)}): {names}", style="bold red" if bad else "")
+        console.print(text, soft_wrap=True)
     odd = summary.odd_matrices(analysis)
     if odd:
         console.print(Text(f"\nodd among their role ({len(odd)})", style="bold"))
         for found in odd[: summary.MAX_ODD]:
-            console.print(
-                f"  {found.name}: {'; '.join(found.reasons[:2])}", markup=False, highlight=False, soft_wrap=True
-            )
+            _say(console, f"  {_clean(found.name)}: {'; '.join(found.reasons[:2])}")
         if len(odd) > summary.MAX_ODD:
             console.print(Text(f"  and {len(odd) - summary.MAX_ODD} more", style="dim"))
+    alone = summary.uncompared(analysis)
+    if alone:
+        _say(console, f"not compared among their role: {alone} (fewer than {summary.MIN_PEERS} of that role and shape)")
     random = summary.like_random(analysis)
     if random:
         _say(console, f"not told from a random matrix of their shape ({len(random)}): {_names(random)}")
-    for failure in summary.failures(analysis):
-        what = "no spectrum" if failure.what == "matrix" else f"no {failure.what}"
-        _say(console, f"{what}, {failure.status} ({len(failure.names)}): {_names(failure.names)}")
     for line in summary.doubts(analysis):
         _say(console, line)
     short = summary.small_tails(analysis)
@@ -134,8 +180,14 @@ def _print_coverage(analysis: Analysis, console: Console) -> None:
     parts = [f"{found.counts[d]} {d}" for d in ("analysed", "split", "tied", "skipped") if d in found.counts]
     _say(console, f"\ncoverage: {len(analysis.coverage)} tensors: {', '.join(parts)}; {100 * found.share:.2f}% of "
                   f"{found.parameters:,} parameters")  # fmt: skip
-    for reason, count in sorted(found.skipped.items(), key=lambda item: -item[1])[:5]:
+    reasons = sorted(found.skipped.items(), key=lambda item: -item[1])
+    for reason, count in reasons[:_REASONS_SHOWN]:
         _say(console, f"  skipped {count}: {reason}")
+    if len(reasons) > _REASONS_SHOWN:
+        _say(
+            console,
+            f"  and {sum(count for _, count in reasons[_REASONS_SHOWN:])} for other reasons (see the ledger in --out)",
+        )
     for note in analysis.notes:
         _say(console, f"note: {note}")
     made = analysis.provenance
@@ -160,7 +212,7 @@ def print_full(analysis: Analysis, console: Console) -> None:
     """One line a matrix."""
     rows = []
     for row in analysis.matrices:
-        made = {"matrix": row.ref.name, "shape": _shape((row.ref.rows, row.ref.cols))}
+        made = {"matrix": _clean(row.ref.name), "role": row.ref.role, "shape": _shape((row.ref.rows, row.ref.cols))}
         for column, label, form in _FULL:
             value = row.values.get(column)
             made[label] = format(value, form) if isinstance(value, (int, float)) else "-"
@@ -171,5 +223,8 @@ def print_full(analysis: Analysis, console: Console) -> None:
         made["status"] = ", ".join(bad) or "ok"
         rows.append(made)
     _print_table(
-        rows, ("matrix",), ("eff", "frob", "fixf", "spikes", "rank", "+-", "tail", "shape", "stable", "spec"), console
+        rows,
+        ("matrix",),
+        ("eff", "frob", "fixf", "spikes", "rank", "+-", "tail", "role", "shape", "stable", "spec"),
+        console,
     )

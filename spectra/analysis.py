@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -80,6 +81,8 @@ def analyze(
     with ExitStack() as stack:
         checkpoint = open_checkpoint(source, base=base, config=config, progress=listener.message if listener else None)
         stack.callback(checkpoint.close)
+        if checkpoint.format == "lora" and base is None:
+            run.is_update, run.nulls = True, None
         return run.analyse(checkpoint, journal, resume, stack)
 
 
@@ -98,6 +101,7 @@ class _Run:
         self.digests: dict[str, str] = {}
         self.factors: dict[str, dict[Side, Factors]] = {}
         self.journal: Journal | None = None
+        self.is_update = False  # a LoRA adapter by itself
 
     def analyse(self, checkpoint: Checkpoint, journal: Path | None, resume: bool, stack: ExitStack) -> Analysis:
         route = torch_route.TorchRoute(torch_route.open_device(self.device)) if self.device != "cpu" else None
@@ -222,7 +226,7 @@ class _Run:
 
     def _assemble(self, checkpoint: Checkpoint, plan: Plan) -> Analysis:
         rows = []
-        for ref in plan.matrices:
+        for ref in sorted(plan.matrices, key=lambda ref: natural(ref.name)):
             row = self.rows[ref.name]
             if self.nulls is not None and row.status == "ok":
                 shape = (ref.rows, ref.cols)
@@ -248,9 +252,13 @@ class _Run:
                 "seconds": round(time.perf_counter() - self.started, 3),
             },
             matrices=tuple(rows),
-            circuits=tuple(row for a in plan.attention for row in self.circuits.get(a.module, ())),
+            circuits=tuple(
+                row
+                for a in sorted(plan.attention, key=lambda a: natural(a.module))
+                for row in self.circuits.get(a.module, ())
+            ),
             coverage=plan.coverage,
-            notes=(*plan.notes, *quantisation_notes(plan)),
+            notes=(*plan.notes, *notes(checkpoint, plan, self.is_update)),
         )
 
 
@@ -284,6 +292,30 @@ def with_unreadable(plan: Plan, checkpoint: Checkpoint) -> Plan:
     return replace(plan, coverage=(*plan.coverage, *lines))
 
 
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.(safetensors|bin)$")
+
+
+def notes(checkpoint: Checkpoint, plan: Plan, is_update: bool) -> list[str]:
+    """What a reader of the numbers must be told."""
+    found = quantisation_notes(plan)
+    shard = _SHARD.search(checkpoint.source)
+    if shard and int(shard[2]) > 1:
+        found.append(f"This is one file of {int(shard[2])}: name the folder to analyse the whole model.")
+    if is_update:
+        found.append(
+            "These are the updates of a LoRA adapter: their rank is at most its r, so no full-rank null is given, and Hill's "
+            "upper half does not exist. With --base the merged weights are analysed."
+        )
+        if any("lora_magnitude" in name for name in checkpoint.tensors):
+            found.append("The adapter is a DoRA: its magnitudes act on the merged matrix and are not in the update.")
+    elif checkpoint.format in ("module", "state_dict") and any(".lora_A." in name for name in checkpoint.tensors):
+        found.append(
+            "This model has LoRA adapters that are not merged: its weights and circuits are those of the base. Merge first "
+            "(merge_and_unload()), or analyse the adapter with a base."
+        )
+    return found
+
+
 def quantisation_notes(plan: Plan) -> list[str]:
     """A warning where stored values carry quantisation noise."""
     counts = Counter(m.dtype for m in plan.matrices if m.dtype not in FLOAT_DTYPES or m.dtype.startswith("float8"))
@@ -296,11 +328,16 @@ def quantisation_notes(plan: Plan) -> list[str]:
     ]
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sort key in which layer 2 comes before layer 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def conventions(options: AnalysisOptions) -> dict[str, str]:
     """The choices a reader must know to compare numbers with another tool's."""
     made = {
         "eigenvalues": "squares of singular values, not divided by anything",
-        "profile": "default (METHODS section 1)",
+        "profile": "default (docs/methods.md)",
         "ks": "two-sided" if options.fit.two_sided else "left grid",
         "orientation": "rows x cols = out x in",
     }

@@ -123,7 +123,8 @@ def singular_values(left: Floats, right: Floats) -> Floats:
     heads = max(left.shape[0], right.shape[0])
     left = np.repeat(left, heads // left.shape[0], axis=0)
     right = np.repeat(right, heads // right.shape[0], axis=0)
-    product = left @ right.transpose(0, 2, 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported as non_finite
+        product = left @ right.transpose(0, 2, 1)
     values: Floats = np.full((heads, min(product.shape[1:])), np.nan)
     finite = np.isfinite(product).all(axis=(1, 2))
     values[finite] = np.linalg.svd(product[finite], compute_uv=False)

@@ -62,7 +62,7 @@ def _fit(name: str, title: str, formula: str, source: str, caution: str) -> list
         Metric(
             name=f"{base}_status", title=f"status of the fit ({title})",
             formula="ok, too_few_eigenvalues (M < 8), no_tail, degenerate (zero, constant, rank below the tail), non_finite, "
-            "not_requested", unit="", range="", source="METHODS section 1", kind="str",
+            "not_requested", unit="", range="", source="docs/methods.md", kind="str",
         ),
         Metric(
             name=f"{base}_small_tail", title=f"tail under 50 ({title})", formula="tail_size < 50", unit="",
@@ -109,9 +109,10 @@ SHAPE_METRICS: tuple[Metric, ...] = (
            unit="1", range="1..M", source="entropy of the normalised eigenvalues", null=True),
     Metric(name="numerical_rank", title="numerical rank",
            formula="#{s_i > max(u ||W||_F/sqrt(MN) (sqrt M + sqrt N), sqrt(eps64) s_1)}, u = unit roundoff of the stored dtype "
-           "(2^-b for a b-bit quantised type)", unit="1", range="0..M", source="METHODS section 1", kind="int",
+           "(2^-b for a b-bit quantised type)", unit="1", range="0..M", source="docs/methods.md", kind="int",
            caution="Eigenvalues under 4 sqrt(M) eps64 lambda_max are rounding of the Gram matrix and never count, so directions "
-           "below about 2 M^(1/4) 1.5e-8 s_1 cannot be seen. A low-rank matrix rounded to bfloat16 is full-rank at float64's epsilon; this cutoff knows."),
+           "below about 2 M^(1/4) 1.5e-8 s_1 cannot be seen. A low-rank matrix rounded to bfloat16 is full-rank at float64's "
+           "epsilon; this cutoff knows."),
     Metric(name="pseudo_rank", title="pseudo-rank",
            formula="k/M, k least with s_1 + ... + s_k >= 0.95 sum s", unit="1", range="0..1", source=_PLASTICITY, null=True,
            caution="Of singular values, not their squares. 0.95 of the sum, so about 0.8 for a random square matrix."),
@@ -130,7 +131,9 @@ SHAPE_METRICS: tuple[Metric, ...] = (
            "(1/sqrt(N-1) + 1/sqrt M)^(1/3)", unit="weight^2", range="> 0", source="Johnstone 2001; 99% point of TW1"),
     Metric(name="n_spikes", title="spikes", formula="#{lambda_i > Tracy-Widom threshold}", unit="1", range="0..M",
            source="Johnstone 2001", kind="int", null=True,
-           caution="The threshold is asymptotic and sigma is estimated: pure noise shows a spike in 1.3% (576 x 576) to 7% (8 x 8) of matrices, see the null. In a trained matrix the bulk is rarely Marchenko-Pastur; many spikes mean 'not random', not 'many signals'."),
+           caution="The threshold is asymptotic and sigma is estimated: pure noise shows a spike in 1.3% (576 x 576) to 7% (8 x 8) "
+           "of matrices, see the null. In a trained matrix the bulk is rarely Marchenko-Pastur; many spikes mean 'not random', "
+           "not 'many signals'."),
 )  # fmt: skip
 
 ALTERNATIVES: tuple[str, ...] = ("exponential", "lognormal", "truncated_power_law")

@@ -37,7 +37,7 @@ def parse_fits(text: str) -> tuple[FitName, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Which fits are made, and how. `two_sided` changes goodness-of-fit and fix-finger (METHODS section 1: never mix)."""
+    """Which fits are made, and how. `two_sided` changes goodness-of-fit and fix-finger (docs/methods.md: never mix)."""
 
     fits: tuple[FitName, ...] = FITS
     min_eigenvalues: int = tails.MIN_EIGENVALUES

@@ -43,7 +43,7 @@ def numerical_rank(eigenvalues: Floats, shape: tuple[int, int], unit_roundoff: f
 
     Cutoff: max(u ||W||_F / sqrt(rows cols) (sqrt M + sqrt N), sqrt(eps64) s_1): rounding errors of relative size u act
     like a random matrix of entries u * rms(W), whose largest singular value is about (sqrt M + sqrt N) times that.
-    Source: METHODS section 1.
+    Source: docs/methods.md.
     """
     rows, cols = shape
     rms = np.sqrt(eigenvalues.sum() / (rows * cols))

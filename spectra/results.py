@@ -144,6 +144,47 @@ def targets(out: Path | None, csv: Path | None, parquet: Path | None) -> list[Pa
     return found
 
 
+def check_apart(path: Path, source: str | None) -> None:
+    """Refuse an output that would replace a file of the checkpoint.
+
+    Beside the weights, in the checkpoint's own folder, only new files and earlier outputs are written.
+
+    Raises:
+        SpectraError: it would.
+    """
+    if source is None or not path.is_file():
+        return
+    origin, target = Path(source).expanduser().resolve(), path.resolve()
+    inside = origin.is_dir() and origin in target.parents
+    if target == origin or (inside and not _is_output(target)):
+        raise SpectraError(f"{path} is part of the checkpoint and would be overwritten. Choose another name.")
+
+
+def _is_output(path: Path) -> bool:
+    """Whether a file is one that we write: a table, or JSON that begins as ours does."""
+    if path.suffix in (".csv", ".parquet"):
+        return True
+    with path.open("rb") as f:
+        return f.read(40).startswith(b'{\n"schema_version"')
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object, such as a config.json.
+
+    Raises:
+        SpectraError: unreadable, not JSON, or not an object.
+    """
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpectraError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise SpectraError(f"{path} is not JSON ({error}).") from error
+    if not isinstance(made, dict):
+        raise SpectraError(f"{path} holds {type(made).__name__}; expected a JSON object such as a config.json.")
+    return made
+
+
 def write_csv(analysis: Analysis, path: str | os.PathLike[str]) -> list[Path]:
     """Matrices to `path`, circuits and coverage beside it; empty cells where there is no number. Returns the files."""
     written = []
@@ -215,14 +256,17 @@ def _arrow_type(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     return kinds["str"]
 
 
-def to_pandas(analysis: Analysis) -> pandas.DataFrame:
-    """One row a matrix, columns as in the CSV; missing numbers are NaN.
+def to_pandas(analysis: Analysis, table: str = "matrices") -> pandas.DataFrame:
+    """One of `TABLES` as a data frame, columns as in the CSV; missing numbers are NaN.
 
     Raises:
-        SpectraError: pandas is not installed.
+        SpectraError: pandas is not installed, or there is no such table.
     """
+    if table not in TABLES:
+        raise SpectraError(f"Unknown table {table!r}. Available: {', '.join(TABLES)}.")
     try:
         import pandas
     except ImportError as error:
         raise SpectraError("to_pandas() needs pandas, which is not installed: pip install pandas.") from error
-    return pandas.DataFrame([flat_matrix(row) for row in analysis.matrices])
+    rows = tables(analysis)[table]
+    return pandas.DataFrame(rows, columns=_names(table, rows))

@@ -4,7 +4,7 @@ Legend: W (rows, cols); M = min, N = max of the two; G = W W^T or W^T W, whichev
 
 The Gram matrix is accumulated over blocks of the long side, so a (131072, 512) bfloat16 embedding is never held in
 float64. `A @ A.T` is a syrk in numpy (half the work of a gemm) and, unlike scipy's f2py wrappers, releases the GIL,
-which is why worker threads scale. float32 is not enough: see METHODS section 1, "Precision".
+which is why worker threads scale. float32 is not enough: see docs/methods.md, "Precision".
 """
 
 from __future__ import annotations

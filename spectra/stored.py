@@ -53,7 +53,7 @@ _UNIT_ROUNDOFF = {
 def unit_roundoff(dtype: str) -> float:
     """Unit roundoff u of a stored dtype; for a b-bit GGUF type (`Q4_1`, `IQ3_XXS`), 2^-b.
 
-    Source: METHODS section 1 for the floats; for quantised types the step of a b-bit block is about 2^-b of
+    Source: docs/methods.md for the floats; for quantised types the step of a b-bit block is about 2^-b of
     the block's range, which is our convention.
     """
     if dtype in _UNIT_ROUNDOFF:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectra.metrics import ALTERNATIVES
-from spectra.naming.skips import loses_matrix
+from spectra.naming.skips import is_absorbed, loses_matrix
 from spectra.selection import NOT_SELECTED
-from spectra.types import ROLES, Analysis, CircuitRow, MatrixRow, Status
+from spectra.stored import FLOAT_DTYPES
+from spectra.types import ROLES, Analysis, CircuitRow, MatrixRow
 
 ODD_Z = 5.0  # robust z from which a matrix is called out among its role
 MIN_EFFECT = 0.05  # and the least relative distance from the median: a spread of nothing must not make much of little
@@ -36,13 +37,13 @@ _COMPARED = (
 
 @dataclass(frozen=True, kw_only=True)
 class RoleLine:
-    """One role: how many matrices, and means over those where the number exists. `excess`: mean difference from the null."""
+    """One role: how many matrices, and medians over those where the number exists. `excess`: median difference from the null."""
 
     role: str
     count: int
     shapes: tuple[tuple[int, int], ...]
     failed: int
-    means: Mapping[str, float]
+    medians: Mapping[str, float]
     excess: Mapping[str, float]
 
 
@@ -90,7 +91,12 @@ def _mean(values: Iterable[float | None]) -> float:
     return float(np.mean(kept)) if kept else float("nan")
 
 
-_MEANS = ("alpha_hill", "alpha_gof", "alpha_fix_finger", "stable_rank", "effective_rank", "pseudo_rank",
+def _median(values: Iterable[float | None]) -> float:
+    kept = [v for v in values if v is not None]
+    return float(np.median(kept)) if kept else float("nan")
+
+
+_MEDIANS = ("alpha_hill", "alpha_gof", "alpha_fix_finger", "stable_rank", "effective_rank", "pseudo_rank",
           "spectral_norm", "frobenius_norm", "n_spikes")  # fmt: skip
 
 
@@ -108,8 +114,10 @@ def role_lines(analysis: Analysis) -> list[RoleLine]:
                 count=len(rows),
                 shapes=tuple(dict.fromkeys((row.ref.rows, row.ref.cols) for row in rows)),
                 failed=len(rows) - len(ok),
-                means={name: _mean(number(row, name) for row in ok) for name in _MEANS},
-                excess={name: _mean(row.null[name].difference for row in ok if name in row.null) for name in _MEANS},
+                medians={name: _median(number(row, name) for row in ok) for name in _MEDIANS},
+                excess={
+                    name: _median(row.null[name].difference for row in ok if name in row.null) for name in _MEDIANS
+                },
             )
         )
     return lines
@@ -139,6 +147,8 @@ def odd_matrices(analysis: Analysis) -> list[Odd]:
 
 def _odd_among(rows: Sequence[MatrixRow]) -> Iterable[tuple[str, tuple[float, str]]]:
     for column, logarithm, more, less, label, form in _COMPARED:
+        if column == "numerical_rank" and rows[0].ref.dtype not in FLOAT_DTYPES:
+            continue  # of dequantised weights it counts quantisation noise
         known = [
             (row, value) for row in rows if (value := number(row, column)) is not None and (value > 0 or not logarithm)
         ]
@@ -215,6 +225,9 @@ def doubts(analysis: Analysis) -> list[str]:
     return lines
 
 
+_ABSORBED_REASON = "scales or factors, folded into the values of other tensors"
+
+
 def coverage_summary(analysis: Analysis) -> CoverageSummary:
     """Counts of the ledger. Tied tensors count as covered: their values were analysed under the other name."""
     counts: dict[str, int] = {}
@@ -222,31 +235,73 @@ def coverage_summary(analysis: Analysis) -> CoverageSummary:
     parameters = covered = 0
     for line in analysis.coverage:
         counts[line.disposition] = counts.get(line.disposition, 0) + 1
-        parameters += line.parameters
-        if line.disposition == "skipped":
-            skipped[line.reason] = skipped.get(line.reason, 0) + 1
-        else:
+        if line.disposition != "skipped":
+            parameters += line.parameters
             covered += line.parameters
+            continue
+        reason = _ABSORBED_REASON if is_absorbed(line.reason) else line.reason
+        skipped[reason] = skipped.get(reason, 0) + 1
+        if reason != _ABSORBED_REASON:  # those are counted with the tensor they are part of
+            parameters += line.parameters
     return CoverageSummary(counts=counts, parameters=parameters, covered=covered, skipped=skipped)
 
 
-def circuit_means(analysis: Analysis) -> list[tuple[str, Mapping[str, float]]]:
-    """(kind, means over layers and heads of the per-head convention) for `qk` and `vp`, with the null's pseudo-rank."""
-    lines: list[tuple[str, Mapping[str, float]]] = []
+@dataclass(frozen=True, kw_only=True)
+class CircuitLine:
+    """One kind of circuit over layers and heads (per head): means, and the head and the layer of the lowest pseudo-rank."""
+
+    kind: str
+    count: int
+    means: Mapping[str, float]
+    null_pseudo_rank: float
+    lowest: CircuitRow
+    lowest_layer: tuple[str, float]
+    summed: float
+
+
+def circuit_lines(analysis: Analysis) -> list[CircuitLine]:
+    """W_QK and W_VP in one line each; `summed` is the mean pseudo-rank of all heads summed, NaN where not asked for."""
+    lines = []
     for kind in ("qk", "vp"):
         rows = [c for c in analysis.circuits if c.kind == kind and c.head is not None and c.status == "ok"]
-        if rows:
-            made = {
-                name: _mean(number(c, name) for c in rows)
-                for name in ("pseudo_rank", "effective_rank", "spectral_norm")
-            }
-            made["null_pseudo_rank"] = _mean(c.null["pseudo_rank"].mean for c in rows if "pseudo_rank" in c.null)
-            made["min_pseudo_rank"] = min(
-                (p for c in rows if (p := number(c, "pseudo_rank")) is not None), default=float("nan")
+        if not rows:
+            continue
+        layers = circuit_layers(rows)
+        lowest_layer = min(layers, key=lambda module: layers[module][0])
+        lines.append(
+            CircuitLine(
+                kind=kind,
+                count=len(rows),
+                means={
+                    n: _mean(number(c, n) for c in rows) for n in ("pseudo_rank", "effective_rank", "spectral_norm")
+                },
+                null_pseudo_rank=_mean(c.null["pseudo_rank"].mean for c in rows if "pseudo_rank" in c.null),
+                lowest=min(rows, key=lambda c: number(c, "pseudo_rank") or 0.0),
+                lowest_layer=(lowest_layer, layers[lowest_layer][0]),
+                summed=_mean(number(c, "pseudo_rank") for c in analysis.circuits if c.kind == kind and c.head is None),
             )
-            made["count"] = float(len(rows))
-            lines.append((kind, made))
+        )
     return lines
+
+
+def circuit_layers(rows: Iterable[CircuitRow]) -> dict[str, tuple[float, float]]:
+    """Attention module -> mean and least pseudo-rank over its heads."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        value = number(row, "pseudo_rank")
+        if value is not None and row.head is not None:
+            found.setdefault(row.module, []).append(value)
+    return {module: (float(np.mean(values)), min(values)) for module, values in found.items()}
+
+
+def uncompared(analysis: Analysis) -> int:
+    """Matrices with fewer than `MIN_PEERS` of their stack, role and shape: nothing can be said of their oddness."""
+    groups: dict[object, int] = {}
+    for row in analysis.matrices:
+        if row.status == "ok":
+            key = (row.ref.stack, row.ref.role, row.ref.rows, row.ref.cols)
+            groups[key] = groups.get(key, 0) + 1
+    return sum(count for count in groups.values() if count < MIN_PEERS)
 
 
 def fell_short(analysis: Analysis) -> list[str]:
@@ -259,8 +314,5 @@ def fell_short(analysis: Analysis) -> list[str]:
     ]
     if lost:
         bad.append(f"{len(lost)} tensors skipped (the first: {lost[0].tensor}: {lost[0].reason})")
-    statuses: dict[Status | str, int] = {}
-    for failure in failures(analysis):
-        statuses[f"{failure.what} {failure.status}"] = len(failure.names)
-    bad += [f"{count} x {what}" for what, count in statuses.items()]
+    bad += [f"{len(f.names)} x {f.what} {f.status} (the first: {f.names[0]})" for f in failures(analysis)]
     return bad

@@ -55,7 +55,7 @@ def is_constant(eigenvalues: Floats, unit_roundoff: float) -> bool:
 def _ks(alpha: float, log_ratio: Floats, two_sided: bool) -> float:
     """D = max_j |1 - (x_j/xmin)^(1-alpha) - j/m|, j = 0..m-1 (the left grid); two-sided: also against (j+1)/m.
 
-    `log_ratio`: ln(x_j / xmin), (m,), ascending. Source: METHODS section 1; Clauset et al. 2009, eq. 3.9.
+    `log_ratio`: ln(x_j / xmin), (m,), ascending. Source: docs/methods.md; Clauset et al. 2009, eq. 3.9.
     """
     m = log_ratio.size
     gap = 1.0 - np.exp((1.0 - alpha) * log_ratio) - np.arange(m) / m

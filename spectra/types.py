@@ -226,7 +226,7 @@ class CircuitRow:
     null: Mapping[str, NullValue]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Analysis:
     """Everything `spectra analyze` found out. Written to and read from disk by `results.py`."""
 
@@ -237,12 +237,16 @@ class Analysis:
     coverage: Sequence[Coverage]
     notes: Sequence[str] = ()
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """One row a matrix, columns as in the CSV; missing numbers are NaN. Needs pandas.
+    def __repr__(self) -> str:
+        source = self.provenance.get("source")
+        return f"<Analysis of {source}: {len(self.matrices)} matrices, {len(self.circuits)} circuits>"
+
+    def to_pandas(self, table: Literal["matrices", "circuits", "coverage"] = "matrices") -> pandas.DataFrame:
+        """One row a matrix (a circuit, a tensor), columns as in the CSV; missing numbers are NaN. Needs pandas.
 
         Raises:
-            SpectraError: pandas is not installed.
+            SpectraError: pandas is not installed, or there is no such table.
         """
         from spectra.results import to_pandas  # at call time: data does not import what writes it
 
-        return to_pandas(self)
+        return to_pandas(self, table)

@@ -30,6 +30,14 @@ _NO_LOSS = (
 )  # fmt: skip
 
 
+_ABSORBED = ("scale of ", "scales of ", "packed values of ", "LoRA factor", "LoRA bias of", "DoRA magnitude of")
+
+
+def is_absorbed(reason: str) -> bool:
+    """Whether a skipped tensor's values are part of another line of the ledger."""
+    return reason.startswith(_ABSORBED)
+
+
 def loses_matrix(reason: str) -> bool:
     """Whether a tensor skipped for this reason held weights that now go unanalysed (what --strict objects to)."""
     return not reason.startswith(_NO_LOSS)

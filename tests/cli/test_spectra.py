@@ -69,7 +69,7 @@ def test_analyze_prints_and_writes(env: dict[str, str], ckpt: Path, tmp_path: Pa
     for words in (
         "15 matrices",
         "embed",
-        "W_QK per head",
+        "W_QK, mean of 8 heads",
         "coverage: 18 tensors",
         f"wrote {out}",
         "model.layers.1.mlp.up_proj.weight",
@@ -80,7 +80,7 @@ def test_analyze_prints_and_writes(env: dict[str, str], ckpt: Path, tmp_path: Pa
     # A number that is printed is a number that is in the JSON.
     q = [r.values["alpha_hill"] for r in analysis.matrices if r.ref.role == "q"]
     line = next(line for line in found.stdout.splitlines() if line.startswith("q "))
-    assert f"{np.mean([float(x) for x in q if x is not None]):.2f}" in line.split()
+    assert f"{np.median([float(x) for x in q if x is not None]):.2f}" in line.split()
 
 
 def test_help_is_fast_and_complete(env: dict[str, str]) -> None:
@@ -220,7 +220,53 @@ class TestBadInput:
 
     def test_debug_shows_the_traceback(self, env: dict[str, str]) -> None:
         found = spectra(env, "analyze", "/no/such", "--debug")
-        assert found.returncode != 0 and "Traceback" in found.stderr
+        assert found.returncode == 2 and "Traceback" in found.stderr
+
+    def test_outputs_that_collide_or_cannot_be_written(self, env: dict[str, str], ckpt: Path, tmp_path: Path) -> None:
+        refused(
+            spectra(env, "analyze", ckpt, "--out", tmp_path / "c.json", "--csv", tmp_path / "c.json"), "c.json", "twice"
+        )
+        (tmp_path / "d.circuits.csv").mkdir()
+        refused(spectra(env, "analyze", ckpt, "--csv", tmp_path / "d.csv"), "d.circuits.csv", "directory")
+
+    def test_outputs_never_replace_the_checkpoint(self, env: dict[str, str], ckpt: Path) -> None:
+        before = {p.name: p.read_bytes() for p in ckpt.iterdir()}
+        file = ckpt / "model.safetensors"
+        refused(spectra(env, "analyze", file, "--out", file), "model.safetensors", "part of the checkpoint")
+        refused(spectra(env, "analyze", ckpt, "--csv", file), "model.safetensors")
+        refused(spectra(env, "analyze", ckpt, "--out", ckpt / "config.json"), "config.json")
+        assert {p.name: p.read_bytes() for p in ckpt.iterdir()} == before
+        for _ in range(2):  # an analysis beside the weights, and written again
+            assert (
+                spectra(env, "analyze", ckpt, "--out", ckpt / "analysis.json", "--csv", ckpt / "a.csv").returncode == 0
+            )
+
+
+def test_a_reader_that_leaves_is_no_error(env: dict[str, str], ckpt: Path) -> None:
+    command = f"{sys.executable} -c 'from spectra_cli.spectra_app import main; main()' analyze {ckpt} --full --quiet | head -n 1"
+    found = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=env, cwd=ROOT, check=False
+    )
+    assert found.returncode == 0 and found.stderr == "" and found.stdout.startswith("matrix")
+
+
+def test_a_stream_gets_the_json(env: dict[str, str], ckpt: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE, text=True)
+    assert spectra(env, "analyze", ckpt, "--out", tmp_path / "pipe", "--quiet").returncode == 0
+    assert json.loads(reader.communicate(timeout=30)[0])["schema_version"] == 1
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_interrupt_does_not_wait_for_lapack(env: dict[str, str], tmp_path: Path) -> None:
+    W = np.random.default_rng(0).standard_normal((3500, 3500)).astype(np.float32)  # several seconds in one call
+    save_file({"w.weight": W}, tmp_path / "w.safetensors")
+    command = [*RUN, "analyze", str(tmp_path / "w.safetensors")]
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.PIPE)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130 and b"interrupted" in stderr
 
 
 def test_interrupt_and_resume(env: dict[str, str], tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 import spectra
+from spectra import analysis as module
+from spectra import summary
 from spectra.analysis import analyze
 from spectra.errors import SpectraError
 from spectra.journal import Journal, journal_path
 from spectra.metrics import CIRCUIT_METRICS, MATRIX_METRICS, UNCERTAINTY_METRICS
 from spectra.options import AnalysisOptions
 from spectra.panel import FitOptions
+from spectra.types import MatrixRef, MatrixRow
 from tests.spectra.conftest import LLAMA_CONFIG, Save, llama_tensors
 
 QUICK = AnalysisOptions(workers=2)
@@ -30,9 +33,7 @@ def test_every_tensor_once_and_every_column(llama: Path) -> None:
     assert {row.ref.role for row in found.matrices} == {"q", "k", "v", "o", "gate", "up", "down", "embed"}
     for row in found.matrices:
         assert row.status == "ok"
-        assert list(row.values) == [m.name for m in MATRIX_METRICS] or set(row.values) == {
-            m.name for m in MATRIX_METRICS
-        }
+        assert set(row.values) == {m.name for m in MATRIX_METRICS}
         assert row.esd is not None and sum(row.esd.counts) + row.esd.zeros == row.n_eigenvalues
         assert set(row.null) == {m.name for m in MATRIX_METRICS if m.null}
     assert len(found.circuits) == 2 * 4 * 2
@@ -261,6 +262,101 @@ def test_resume_refuses_another_checkpoint_or_options(llama: Path, save: Save, t
     other = save(llama_tensors(d=64), LLAMA_CONFIG | {"hidden_size": 64}, name="other")
     with pytest.raises(SpectraError, match="another checkpoint"):
         analyze(other, options=QUICK, journal=journal, resume=True)
+
+
+def test_resume_tells_checkpoints_of_the_same_shapes_apart(llama: Path, save: Save, tmp_path: Path) -> None:
+    """A training run overwrites its last checkpoint; rows of the old one must not join those of the new."""
+    journal = tmp_path / "j.jsonl"
+    with pytest.raises(Stopped):
+        analyze(llama, options=QUICK, journal=journal, listener=Stopper(3))
+    with pytest.raises(SpectraError, match="another checkpoint"):
+        analyze(save(llama_tensors(seed=1), name="later"), options=QUICK, journal=journal, resume=True)
+    other_heads = save(llama_tensors(), LLAMA_CONFIG | {"num_attention_heads": 8}, name="heads")
+    with pytest.raises(SpectraError, match="another config"):
+        analyze(other_heads, options=QUICK, journal=journal, resume=True)
+
+
+@pytest.mark.parametrize("line", ["5", "[]", '{"header": 3}', '{"matrix": {}}'])
+def test_a_file_that_is_no_journal(llama: Path, tmp_path: Path, line: str) -> None:
+    journal = tmp_path / "j.jsonl"
+    journal.write_text(line + "\n")
+    with pytest.raises(SpectraError, match="no journal"):
+        analyze(llama, options=QUICK, journal=journal, resume=True)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 2**0.5, 0.02])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_orthogonal_matrices_are_degenerate_not_power_laws(scale: float, dtype: type) -> None:
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((64, 64)))[0]
+    row = analyze({"w.weight": (scale * Q).astype(dtype)}, options=QUICK).matrices[0]
+    assert row.status == "ok" and row.values["effective_rank"] == pytest.approx(64)
+    assert {row.values[f"alpha_{fit}_status"] for fit in ("hill", "gof", "fix_finger")} == {"degenerate"}
+    assert row.esd is not None and sum(row.esd.counts) == 64
+
+
+def test_numbers_at_the_ends_of_float64_can_be_written(tmp_path: Path) -> None:
+    """Whatever the scale, no infinity or NaN may reach JSON after all the work."""
+    for scale in (1e-170, 1e-82, 1e78, 1e150, 1e170):
+        tensors = {name: value.astype(np.float64) * scale for name, value in llama_tensors().items()}
+        found = analyze(tensors, options=QUICK, config=LLAMA_CONFIG)
+        spectra.write_json(found, tmp_path / "a.json")
+        assert spectra.read_json(tmp_path / "a.json") == found
+        if scale == 1e-82:
+            assert all((c.values["frobenius_norm"] or 0) > 0 for c in found.circuits)
+
+
+def test_what_cannot_be_read_is_in_the_ledger() -> None:
+    torch = pytest.importorskip("torch")
+    sparse = torch.eye(20).to_sparse()
+    found = analyze({"a.weight": torch.randn(20, 30), "b.weight": sparse}, options=QUICK)
+    line = next(c for c in found.coverage if c.tensor == "b.weight")
+    assert line.disposition == "skipped" and "cannot be read" in line.reason
+    assert any("b.weight" in text for text in summary.fell_short(found))
+
+
+def test_a_matrix_can_be_selected_by_its_exact_name() -> None:
+    W = np.random.default_rng(0).standard_normal((32, 96)).astype(np.float32)
+    config = {"model_type": "gpt2", "n_embd": 32, "n_head": 4}
+    name = "h.0.attn.c_attn.weight[q]"
+    found = analyze({"h.0.attn.c_attn.weight": W}, config=config, options=replace(QUICK, include=(name,)))
+    assert [row.ref.name for row in found.matrices] == [name]
+    assert f"only {name} selected" in found.coverage[0].reason
+
+
+def test_one_failing_worker_keeps_what_others_finished(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(ref: MatrixRef, *args: object) -> MatrixRow:
+        if ref.name.endswith("layers.0.self_attn.v_proj.weight"):
+            raise MemoryError("Unable to allocate")
+        return real(ref, *args)
+
+    real = module.matrix_row
+    monkeypatch.setattr(module, "matrix_row", fails)
+    journal = tmp_path / "j.jsonl"
+    with pytest.raises(SpectraError, match="fewer --workers"):
+        analyze(llama, options=QUICK, journal=journal)
+    monkeypatch.undo()
+    assert journal.read_text().count('{"matrix"') >= 1
+    same(analyze(llama, options=QUICK), analyze(llama, options=QUICK, journal=journal, resume=True))
+
+
+def test_blas_threads_are_given_back(llama: Path) -> None:
+    from threadpoolctl import threadpool_info
+
+    before = [(i["filepath"], i["num_threads"]) for i in threadpool_info()]
+    with pytest.raises(Stopped):
+        analyze(llama, options=QUICK, listener=Stopper(2))
+    after = {i["filepath"]: i["num_threads"] for i in threadpool_info()}
+    assert all(after[path] == count for path, count in before)
+
+
+@pytest.mark.parametrize("bad", [{"workers": -1}, {"bootstrap": 0}, {"include": "*up*"}, {"seed": -1}])
+def test_options_are_checked(bad: dict[str, object]) -> None:
+    with pytest.raises(SpectraError):
+        AnalysisOptions(**bad)
+    with pytest.raises(SpectraError, match="fix-finger"):
+        FitOptions(fits=("fix-finger",))
 
 
 def test_journal_header_survives_tuples(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_quantiles_invert_the_marchenko_pastur_law(y: float) -> None:
 
 @pytest.mark.parametrize(("aspect", "alpha"), [(1, 2.122), (2, 2.706), (4, 3.455), (8, 4.470)])
 def test_hill_of_the_marchenko_pastur_law(aspect: int, alpha: float) -> None:
-    """Limits of METHODS section 1."""
+    """Limits of docs/methods.md."""
     q = bulk.marchenko_pastur_quantiles((np.arange(50000) + 0.5) / 50000, 1 / aspect)
     assert tails.hill(q).alpha == pytest.approx(alpha, abs=1e-3)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,35 @@ def test_csv_has_every_row_and_reads_back(analysis: Analysis, tmp_path: Path) ->
     for made, row in zip(rows, analysis.matrices, strict=True):
         value = row.values["alpha_hill"]
         assert made["alpha_hill"] == ("" if value is None else repr(value))
+
+
+def test_tables_without_rows_keep_their_columns(save: Save, tmp_path: Path) -> None:
+    found = analyze(save(llama_tensors(), name="m2"), options=AnalysisOptions(workers=1, circuits=False))
+    with results.write_csv(found, tmp_path / "e.csv")[1].open(newline="") as f:
+        read = csv.DictReader(f)
+        wanted = {"layer", "head", "kind", "pseudo_rank", "null_pseudo_rank_z"}
+        assert wanted <= set(read.fieldnames or ()) and not list(read)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    empty = parquet.read_table(results.write_parquet(found, tmp_path / "e.parquet")[1])
+    assert empty.num_rows == 0 and str(empty.schema.field("pseudo_rank").type) == "double"
+
+
+def test_links_and_streams_are_written_to_not_replaced(analysis: Analysis, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    target = tmp_path / "real" / "a.json"
+    target.write_text("old")
+    target.chmod(0o640)
+    (tmp_path / "link.json").symlink_to(target)
+    results.write_json(analysis, tmp_path / "link.json")
+    assert (tmp_path / "link.json").is_symlink() and results.read_json(target) == analysis
+    assert target.stat().st_mode & 0o777 == 0o640
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        text = pool.submit(pipe.read_text)
+        results.write_json(analysis, pipe)
+        assert json.loads(text.result(timeout=10))["schema_version"] == 1
+    assert pipe.is_fifo()
 
 
 def test_parquet_is_typed_even_where_empty(analysis: Analysis, tmp_path: Path) -> None:

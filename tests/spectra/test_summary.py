@@ -52,7 +52,7 @@ def test_failures_are_counted_and_in_no_mean() -> None:
     alphas = [
         r.values["alpha_hill"] for r in found.matrices if r.ref.role == "up" and r.values["alpha_hill"] is not None
     ]
-    assert len(alphas) == 7 and line.means["alpha_hill"] == pytest.approx(np.mean(alphas))
+    assert len(alphas) == 7 and line.medians["alpha_hill"] == pytest.approx(np.median(alphas))
     assert {(f.what, f.status) for f in summary.failures(found)} == {
         ("matrix", "non_finite"), ("matrix", "degenerate"), ("alpha_hill", "degenerate"), ("alpha_gof", "degenerate"),
         ("alpha_fix_finger", "degenerate"),

@@ -19,7 +19,7 @@ def pareto(alpha: float, n: int, seed: int) -> np.ndarray:
 
 
 def slow_gof(x: np.ndarray, two_sided: bool = False, min_tail: int = 2, window=(0.0, np.inf)):
-    """METHODS section 1, written down candidate by candidate."""
+    """docs/methods.md, written down candidate by candidate."""
     best = (np.inf, np.nan, 0.0, 0)
     for i in range(x.size - 1):
         tail = x[x >= x[i]]
@@ -131,7 +131,7 @@ def test_minimum_tail_size() -> None:
 
 @pytest.mark.filterwarnings("ignore:Standard error for the MLE:DeprecationWarning")  # powerlaw's own, inside powerlaw
 def test_agrees_with_powerlaw() -> None:
-    """powerlaw 2 bounds alpha to [0, 3] unless told otherwise (METHODS section 1)."""
+    """powerlaw 2 bounds alpha to [0, 3] unless told otherwise (docs/methods.md)."""
     powerlaw = pytest.importorskip("powerlaw")
     for seed, alpha in ((0, 2.5), (1, 4.5)):
         x = pareto(alpha, 400, seed)

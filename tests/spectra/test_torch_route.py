@@ -63,6 +63,29 @@ def test_statuses_and_scales_in_one_batch() -> None:
     agree(torch_route.TorchRoute(torch.device("cpu")), [Stored(a, "float64") for a in (good, nan, zero, huge)])
 
 
+def test_out_of_memory_goes_on_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that does not fit is split; a matrix that does not fit goes to the CPU."""
+    route = torch_route.TorchRoute(torch.device("cpu"))
+    real = route._solve
+    seen = []
+
+    def full(staged: torch_route._Staged) -> list:
+        seen.append(len(staged.matrices))
+        if len(staged.matrices) > 1 or len(seen) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(staged)
+
+    monkeypatch.setattr(route, "_solve", full)
+    agree(route, batch("float32", (24, 60)))
+    assert seen == [3, 1, 1, 1]
+
+
+def test_batches_are_bounded_by_bytes() -> None:
+    assert torch_route.batch_size((512, 512), 512 * 512 * 2) == 32
+    assert torch_route.batch_size((512, 131072), 512 * 131072 * 2) <= 4
+    assert torch_route.batch_size((16384, 65536), 1 << 31) == 1
+
+
 def test_the_whole_analysis_agrees(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The code path of --device cuda, batches and prefetching included, on CPU tensors."""
     expected = analyze(llama, options=QUICK)
