@@ -43,11 +43,11 @@ class Draws:
 
 
 def draw_count(size: int) -> int:
-    """Draws for a matrix of short side M: enough that the sd of a well-behaved metric is known to 5 to 14%, 1/sqrt(2 draws).
+    """Draws for a matrix of short side M: enough that the sd of a well-behaved metric is known to 7 to 16%, 1/sqrt(2 draws).
 
     Goodness-of-fit and fix-finger alphas of random matrices are heavy-tailed themselves: their mean and sd are rough.
     """
-    return int(np.clip(20000 // max(size, 1), 24, 200))
+    return int(np.clip(12288 // max(size, 1), 20, 100))
 
 
 def gaussian_eigenvalues(size: int, long: int, rng: np.random.Generator) -> Floats:

@@ -46,12 +46,22 @@ class NullCache:
     def matrix(self, shape: tuple[int, int]) -> Draws:
         """Draws for matrices of a shape (order of rows and cols does not matter)."""
         short, long = min(shape), max(shape)
-        key: dict[str, object] = {"kind": "matrix", "shape": [short, long], "options": asdict(self._options)}
+        key: dict[str, object] = {
+            "kind": "matrix",
+            "shape": [short, long],
+            "options": asdict(self._options),
+            "draws": null.draw_count(short),
+        }
         return self._get(key, lambda: null.draw_matrices((short, long), self._seed, self._options))
 
     def circuit(self, head_dim: int, sides: tuple[int, int], denominators: tuple[int, int]) -> Draws:
         """Draws for products of (head_dim, d) factors."""
-        key: dict[str, object] = {"kind": "circuit", "shape": [head_dim, *sides], "denominators": list(denominators)}
+        key: dict[str, object] = {
+            "kind": "circuit",
+            "shape": [head_dim, *sides],
+            "denominators": list(denominators),
+            "draws": null.draw_count(head_dim),
+        }
         return self._get(key, lambda: null.draw_circuits(head_dim, sides, denominators, self._seed))
 
     def _get(self, key: dict[str, object], draw: Callable[[], Draws]) -> Draws:
