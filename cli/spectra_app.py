@@ -57,6 +57,9 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     fit: Annotated[
         str, typer.Option(help="Power-law fits, comma-separated: hill, gof, fix-finger.")
     ] = "hill,gof,fix-finger",
+    profile: Annotated[
+        str, typer.Option(help="Another tool's numbers: weightwatcher-0.7.7, alphadecay, farms (docs/profiles.md).")
+    ] = "default",
     min_tail: Annotated[int, typer.Option(min=2, help="Least tail size of goodness-of-fit and fix-finger.")] = 2,
     two_sided: Annotated[
         bool, typer.Option("--two-sided", help="Two-sided KS distance instead of the left grid.")
@@ -115,6 +118,7 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     given = results.read_object(config.expanduser()) if config is not None else None
     options = AnalysisOptions(
         fit=FitOptions(fits=parse_fits(fit), min_tail=min_tail, two_sided=two_sided),
+        profile=profile,
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         circuits=not no_circuits,
@@ -161,6 +165,49 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     if strict and bad:
         typer.echo(f"--strict: {'; '.join(bad)}", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+@common.guarded
+def explain(
+    metric: Annotated[str | None, typer.Argument(help="A column, such as alpha_hill; without it, all of them.")] = None,
+) -> None:
+    """Say what a number is: formula, unit, range, source, and when not to use it."""
+    from . import terminal
+
+    terminal.print_metrics(metric, terminal.Output())
+
+
+@app.command()
+@common.guarded
+def compare(
+    a: Annotated[str, typer.Argument(help="Checkpoint, or analysis.json of one.")],
+    b: Annotated[str, typer.Argument(help="Checkpoint, or analysis.json of one.")],
+    out: Annotated[Path | None, typer.Option(help="Write the comparison to this JSON file.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Matrices at a time, one BLAS thread each; 0: all cores.")] = 0,
+    full: Annotated[bool, typer.Option("--full", help="Print one line a matrix.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """What changed from A to B: metrics, and between checkpoints the spectrum of every update B - A."""
+    from spectra import comparing, results
+    from spectra.atomic import check_writable
+
+    from . import memory, progress, terminal
+
+    if out is not None:
+        out = out.expanduser()
+        check_writable(out)
+        for source in (a, b):
+            results.check_apart(out, source)
+    memory.reuse_freed_memory()
+    with progress.ProgressBar(quiet) as listener:
+        found = comparing.compare_paths(a, b, workers=workers, listener=listener)
+    console = terminal.Output()
+    terminal.print_comparison(found, console if console.is_terminal else terminal.Output(width=160), full=full)
+    if out is not None:
+        comparing.write_comparison(found, out)
+        console.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

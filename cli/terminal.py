@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spectra import summary
-from spectra.types import Analysis
+from spectra import metrics, summary
+from spectra.compare import Comparison, Pair, verdict
+from spectra.types import ROLES, Analysis
 
 _NAMES_SHOWN = 3
 _REASONS_SHOWN = 5
@@ -228,3 +230,86 @@ def print_full(analysis: Analysis, console: Console) -> None:
         ("eff", "frob", "fixf", "spikes", "rank", "+-", "tail", "role", "shape", "stable", "spec"),
         console,
     )
+
+
+def print_metrics(name: str | None, console: Console) -> None:
+    """What one metric is; without a name, a line each."""
+    if name is None:
+        groups = (
+            ("matrices", metrics.MATRIX_METRICS), ("--uncertainty", metrics.UNCERTAINTY_METRICS),
+            ("attention circuits", metrics.CIRCUIT_METRICS),
+        )  # fmt: skip
+        for title, group in groups:
+            console.print(Text(title, style="bold"))
+            rows = [{"column": f"  {m.name}", "meaning": m.title, "unit": m.unit, "range": m.range} for m in group]
+            _print_table(rows, ("column", "meaning"), ("range", "unit"), console)
+        return
+    for metric in metrics.lookup(name):
+        of = "attention circuits" if metric in metrics.CIRCUIT_METRICS else "matrices"
+        console.print(Text(f"{metric.name} ({of}): {metric.title}", style="bold"))
+        lines = {
+            "formula": metric.formula, "unit": metric.unit, "range": metric.range, "source": metric.source,
+            "beside a random matrix": "yes" if metric.null else "no", "careful": metric.caution,
+        }  # fmt: skip
+        for label, text in lines.items():
+            if text:
+                _say(console, f"  {label}: {text}")
+
+
+def print_comparison(found: Comparison, console: Console, *, full: bool) -> None:
+    """The verdict, one line a role, what has no counterpart; with `full`, one line a matrix."""
+    source = found.provenance
+    _say(console, f"A {_clean(str(source['a']['source']))}\nB {_clean(str(source['b']['source']))}")
+    if full:
+        _print_table(
+            [_pair(pair) for pair in found.pairs], ("matrix",), ("d stable", "d pseudo", "d spec", "overlap"), console
+        )
+    by_role: dict[str, list[Pair]] = {}
+    for pair in found.pairs:
+        by_role.setdefault(pair.a.role, []).append(pair)
+    rows = [_role_of_pairs(role, by_role[role]) for role in ROLES if role in by_role]
+    _print_table(rows, ("role",), ("d stable", "d pseudo", "d spec"), console)
+    caption = "medians over the role; d: B - A; rank, size: of the update, and its norm over that of A"
+    console.print(Text(caption, style="dim"))
+    for line in verdict(found):
+        _say(console, line)
+    for label, names in (("A", found.only_a), ("B", found.only_b)):
+        if names:
+            _say(console, f"only in {label} ({len(names)}): {_names(names)}")
+
+
+_DIFFERENCES = (("alpha_hill", "d Hill", "+.3f"), ("alpha_gof", "d GoF", "+.3f"), ("stable_rank", "d stable", "+.2f"),
+                ("pseudo_rank", "d pseudo", "+.3f"), ("spectral_norm", "d spec", "+.3g"))  # fmt: skip
+
+
+def _pair(pair: Pair) -> dict[str, str]:
+    made = {"matrix": _clean(pair.a.name)} | {
+        label: _number(pair.differences[name], form) for name, label, form in _DIFFERENCES
+    }
+    if pair.update is not None:
+        made |= _update(pair.update.rank, pair.update.relative_norm, pair.update.overlap)
+    return made
+
+
+def _update(rank: float | None, size: float | None, overlap: float | None) -> dict[str, str]:
+    return {"rank": _number(rank, ".0f"), "size": _number(size, ".3g"), "overlap": _number(overlap, ".3f")}
+
+
+def _role_of_pairs(role: str, pairs: Sequence[Pair]) -> dict[str, str]:
+    made = {"role": role, "n": str(len(pairs))}
+    for name, label, form in _DIFFERENCES:
+        made[label] = _number(_middle([pair.differences[name] for pair in pairs]), form)
+    updates = [pair.update for pair in pairs if pair.update is not None]
+    if updates:
+        made["changed"] = str(sum(u.status != "unchanged" for u in updates))
+        made |= _update(
+            _middle([u.rank for u in updates]),
+            _middle([u.relative_norm for u in updates]),
+            _middle([u.overlap for u in updates]),
+        )
+    return made
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

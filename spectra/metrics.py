@@ -6,8 +6,11 @@ smaller Gram matrix, **not divided by anything** (other tools report lambda/N, s
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Literal
+
+from spectra.errors import SpectraError
 
 Kind = Literal["float", "int", "str", "bool"]
 
@@ -173,6 +176,33 @@ def _uncertainty() -> tuple[Metric, ...]:
 UNCERTAINTY_METRICS: tuple[Metric, ...] = _uncertainty()
 MATRIX_METRICS: tuple[Metric, ...] = (*FIT_METRICS, *SHAPE_METRICS)
 
+_WW = "WeightWatcher 0.7.7, analyze()"
+
+# Only with --profile weightwatcher-0.7.7: its columns that have no counterpart above.
+WEIGHTWATCHER_METRICS: tuple[Metric, ...] = (
+    Metric(name="ww_norm", title="WeightWatcher's norm", formula="sum lambda = ||W||_F^2", unit="weight^2", range=">= 0",
+           source=_WW, caution="A square, which its name does not say; frobenius_norm is its root."),
+    Metric(name="ww_log_norm", title="WeightWatcher's log_norm", formula="log10 sum lambda", unit="1", range="real", source=_WW),
+    Metric(name="ww_spectral_norm", title="WeightWatcher's spectral_norm, lambda_max and xmax", formula="lambda_max",
+           unit="weight^2", range=">= 0", source=_WW,
+           caution="A square, which its name does not say; spectral_norm is its root (WeightWatcher's sv_max)."),
+    Metric(name="ww_log_spectral_norm", title="WeightWatcher's log_spectral_norm", formula="log10 lambda_max", unit="1",
+           range="real", source=_WW),
+    Metric(name="ww_matrix_rank", title="WeightWatcher's matrix_rank", formula="#{s_i > s_1 N eps64}", unit="1", range="0..M",
+           source=_WW, kind="int",
+           caution="It counts from a float64 SVD; here eigenvalues under 4 sqrt(M) eps64 lambda_max are zero, so a singular value "
+           "under about 1e-7 s_1 counts there and not here."),
+    Metric(name="ww_rank_loss", title="WeightWatcher's rank_loss", formula="M - ww_matrix_rank", unit="1", range="0..M",
+           source=_WW, kind="int", caution="As ww_matrix_rank."),
+    Metric(name="ww_weak_rank_loss", title="WeightWatcher's weak_rank_loss", formula="#{lambda_i < 1e-6}", unit="1",
+           range="0..M", source=_WW, kind="int", caution="An absolute threshold: depends on the scale of the weights."),
+    Metric(name="ww_entropy", title="WeightWatcher's entropy",
+           formula="-sum p ln p / ln(ww_matrix_rank + 1e-10), p = lambda/sum lambda + 1e-10", unit="1", range="0..1", source=_WW),
+    Metric(name="ww_warning", title="WeightWatcher's warning",
+           formula="over-trained (alpha_gof < 2), under-trained (> 6), else empty", unit="", range="", source=_WW, kind="str",
+           caution="Thresholds on a bare exponent; a random matrix can get either."),
+)  # fmt: skip
+
 CIRCUIT_METRICS: tuple[Metric, ...] = (
     Metric(name="pseudo_rank", title="pseudo-rank of the circuit",
            formula="k/n, k least with s_1 + ... + s_k >= 0.95 sum s; n = d_head (per_head) or d_model (summed)", unit="1",
@@ -189,4 +219,21 @@ CIRCUIT_METRICS: tuple[Metric, ...] = (
            range=">= 0", source="textbook", null=True),
 )  # fmt: skip
 
-BY_NAME: dict[str, Metric] = {m.name: m for m in (*MATRIX_METRICS, *UNCERTAINTY_METRICS)}
+
+def lookup(name: str) -> list[Metric]:
+    """The metrics of a name: of matrices, and of circuits where those have one of the same name.
+
+    Raises:
+        SpectraError: there is none; names the nearest.
+    """
+    groups = (*MATRIX_METRICS, *UNCERTAINTY_METRICS, *WEIGHTWATCHER_METRICS, *CIRCUIT_METRICS)
+    found = [metric for metric in groups if metric.name == name.replace("-", "_")]
+    if not found:
+        names = list(dict.fromkeys(metric.name for metric in groups))
+        near = difflib.get_close_matches(name, names, n=3)
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise SpectraError(f"Unknown metric {name!r}. {hint}`spectra explain` lists all of them.")
+    return found
+
+
+BY_NAME: dict[str, Metric] = {m.name: m for m in (*MATRIX_METRICS, *UNCERTAINTY_METRICS, *WEIGHTWATCHER_METRICS)}

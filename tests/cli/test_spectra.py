@@ -242,6 +242,37 @@ class TestBadInput:
             )
 
 
+def test_explain(env: dict[str, str]) -> None:
+    listed = spectra(env, "explain")
+    assert listed.returncode == 0 and "alpha_fix_finger_stderr" in listed.stdout and "bootstrap_p" in listed.stdout
+    one = spectra(env, "explain", "pseudo_rank")
+    assert "0.95" in one.stdout and "attention circuits" in one.stdout and "careful" in one.stdout
+    refused(spectra(env, "explain", "alpha_hil"), "alpha_hil", "'alpha_hill'")
+
+
+def test_compare(env: dict[str, str], ckpt: Path, tmp_path: Path) -> None:
+    tensors = llama_tensors()
+    rng = np.random.default_rng(1)
+    step = rng.standard_normal((48, 2)) @ rng.standard_normal((2, 32))
+    tensors["model.layers.1.mlp.up_proj.weight"] += step.astype(np.float32)
+    other = tmp_path / "other"
+    other.mkdir()
+    save_file(tensors, other / "model.safetensors")
+    (other / "config.json").write_text(json.dumps(LLAMA_CONFIG))
+    found = spectra(env, "compare", ckpt, other, "--out", tmp_path / "c.json", "--full")
+    assert found.returncode == 0, found.stderr
+    assert "1 of 15 matrices changed" in found.stdout and "low-rank" in found.stdout
+    made = json.loads((tmp_path / "c.json").read_text())
+    ranks = {pair["name_a"]: pair["update"]["rank"] for pair in made["pairs"]}
+    assert ranks.pop("model.layers.1.mlp.up_proj.weight") == 2 and set(ranks.values()) == {0}
+    for folder, name in ((ckpt, "a.json"), (other, "b.json")):
+        assert spectra(env, "analyze", folder, "--out", tmp_path / name, "--quiet").returncode == 0
+    files = spectra(env, "compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert files.returncode == 0 and "changed" not in files.stdout
+    refused(spectra(env, "compare", ckpt, "/no/such", "--quiet"), "/no/such")
+    refused(spectra(env, "compare", ckpt, other, "--out", ckpt / "config.json"), "config.json")
+
+
 def test_a_reader_that_leaves_is_no_error(env: dict[str, str], ckpt: Path) -> None:
     command = f"{sys.executable} -c 'from spectra_cli.spectra_app import main; main()' analyze {ckpt} --full --quiet | head -n 1"
     found = subprocess.run(
