@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spectra.metrics import CIRCUIT_METRICS, FIT_METRICS, SHAPE_METRICS, UNCERTAINTY_METRICS, Metric
+from spectra.metrics import (
+    CIRCUIT_METRICS,
+    FIT_METRICS,
+    SHAPE_METRICS,
+    UNCERTAINTY_METRICS,
+    WEIGHTWATCHER_METRICS,
+    Metric,
+)
 
 TARGET = Path(__file__).parent / "metrics.md"
 
@@ -46,6 +53,7 @@ def render() -> str:
         ("Power-law exponents", FIT_METRICS),
         ("Norms, ranks, bulk", SHAPE_METRICS),
         ("With `--uncertainty`", UNCERTAINTY_METRICS),
+        ("With `--profile weightwatcher-0.7.7`", WEIGHTWATCHER_METRICS),
         ("Attention circuits", CIRCUIT_METRICS),
     )
     return INTRO + "\n" + "\n".join(table(title, metrics) for title, metrics in sections)

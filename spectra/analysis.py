@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from spectra import devices, naming, null, provenance, serialize, torch_route
+from spectra import devices, naming, null, profiles, provenance, serialize, torch_route
 from spectra.checkpoint import open_checkpoint
 from spectra.checkpoint.base import Checkpoint
 from spectra.circuits import PER_HEAD, SUMMED, Side
@@ -95,7 +95,7 @@ class _Run:
         self.started = time.perf_counter()
         self.device = devices.resolve(options.device)
         self.workers = options.workers or devices.cores()
-        self.nulls = NullCache(options.seed, options.fit, options.null_cache) if options.null else None
+        self.nulls = _nulls(options)
         self.rows: dict[str, MatrixRow] = {}
         self.circuits: dict[str, list[CircuitRow]] = {}
         self.digests: dict[str, str] = {}
@@ -166,7 +166,7 @@ class _Run:
             if ref.name not in self.rows:
                 if known is None:
                     known = spectrum(matrix) if product is None else spectrum_of_gram(product, (ref.rows, ref.cols))
-                row = matrix_row(ref, known, self.options)
+                row = matrix_row(ref, matrix, known, self.options)
             factors = attention_factors(matrix, ref, mine, self.options, product)
             if row is not None:
                 row = replace(row, seconds=time.perf_counter() - started)
@@ -258,12 +258,17 @@ class _Run:
                 for row in self.circuits.get(a.module, ())
             ),
             coverage=plan.coverage,
-            notes=(*plan.notes, *notes(checkpoint, plan, self.is_update)),
+            notes=(*plan.notes, *notes(checkpoint, plan, self.is_update), *profile_notes(self.options)),
         )
 
 
 def _shape(ref: MatrixRef) -> tuple[int, int]:
     return min(ref.rows, ref.cols), max(ref.rows, ref.cols)
+
+
+def _nulls(options: AnalysisOptions) -> NullCache | None:
+    profile = profiles.lookup(options.profile)
+    return NullCache(options.seed, options.fit, options.null_cache, profile) if options.null else None
 
 
 def _draw(nulls: NullCache, shape: tuple[int, int]) -> Callable[[], object]:
@@ -328,6 +333,12 @@ def quantisation_notes(plan: Plan) -> list[str]:
     ]
 
 
+def profile_notes(options: AnalysisOptions) -> list[str]:
+    """The quirks of a profile that is not the default."""
+    note = profiles.lookup(options.profile).note()
+    return [note] if note else []
+
+
 def natural(name: str) -> list[tuple[int, str]]:
     """Sort key in which layer 2 comes before layer 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
@@ -337,7 +348,7 @@ def conventions(options: AnalysisOptions) -> dict[str, str]:
     """The choices a reader must know to compare numbers with another tool's."""
     made = {
         "eigenvalues": "squares of singular values, not divided by anything",
-        "profile": "default (docs/methods.md)",
+        "profile": "default (docs/methods.md)" if options.profile == "default" else options.profile,
         "ks": "two-sided" if options.fit.two_sided else "left grid",
         "orientation": "rows x cols = out x in",
     }
@@ -345,4 +356,4 @@ def conventions(options: AnalysisOptions) -> dict[str, str]:
         made["circuits"] = PER_HEAD + (f"; and {SUMMED}" if options.summed_circuits else "")
     if options.null:
         made["null"] = "i.i.d. Gaussian of the same shape and Frobenius norm, seeded exact draws"
-    return made
+    return made | dict(profiles.lookup(options.profile).conventions)

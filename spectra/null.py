@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spectra import circuits, panel
 from spectra.bulk import bulk
 from spectra.panel import FitOptions
+from spectra.profiles import DEFAULT, Profile
 from spectra.types import NullValue
 
 Floats = NDArray[np.float64]
@@ -42,12 +43,15 @@ class Draws:
     moments: Mapping[str, tuple[float | None, float | None]] = field(init=False, compare=False)
 
 
-def draw_count(size: int) -> int:
+def draw_count(size: int, profile: Profile = DEFAULT) -> int:
     """Draws for a matrix of short side M: enough that the sd of a well-behaved metric is known to 7 to 16%, 1/sqrt(2 draws).
+
+    Half as many where each is cut into windows.
 
     Goodness-of-fit and fix-finger alphas of random matrices are heavy-tailed themselves: their mean and sd are rough.
     """
-    return int(np.clip(12288 // max(size, 1), 20, 100))
+    count = int(np.clip(12288 // max(size, 1), 20, 100))
+    return count if profile.draw is None else count // 2
 
 
 def gaussian_eigenvalues(size: int, long: int, rng: np.random.Generator) -> Floats:
@@ -64,18 +68,24 @@ def gaussian_eigenvalues(size: int, long: int, rng: np.random.Generator) -> Floa
     return np.maximum(values, 0.0)
 
 
-def draw_matrices(shape: tuple[int, int], seed: int, options: FitOptions) -> Draws:
-    """Panel columns of `draw_count` Gaussian matrices of a shape, seeded by (seed, M, N)."""
+def draw_matrices(shape: tuple[int, int], seed: int, options: FitOptions, profile: Profile = DEFAULT) -> Draws:
+    """Panel columns of `draw_count` Gaussian matrices of a shape, seeded by (seed, M, N), by the fits of a profile.
+
+    A profile that fits other eigenvalues than the matrix' own has those drawn apart from its norms and ranks.
+    """
     size, long = min(shape), max(shape)
     rng = np.random.default_rng([seed, size, long])
     rows = []
-    for _ in range(draw_count(size)):
+    for _ in range(draw_count(size, profile)):
         eigenvalues = gaussian_eigenvalues(size, long, rng)
         eigenvalues *= size * long / eigenvalues.sum()  # the Frobenius norm is given, not drawn
-        fits = panel.fit_all(eigenvalues, options)
+        pooled = profile.draw((size, long), rng) if profile.draw is not None else None
+        fits = panel.fit_all(eigenvalues if pooled is None else pooled, options, profile=profile)
         row = panel.shape_columns(eigenvalues, fits)
         for name in panel.FITS:
-            row[f"alpha_{name}"] = fits[name].alpha if name in fits else float("nan")
+            row[f"alpha_{name}"] = (
+                fits[name].alpha if name in fits and name not in profile.scale_bound else float("nan")
+            )
         random_part = bulk(eigenvalues, (size, long))
         row["n_spikes"] = float("nan") if random_part is None else float(random_part.n_spikes)
         rows.append(row)

@@ -20,6 +20,7 @@ import numpy as np
 from spectra import null
 from spectra.null import Draws
 from spectra.panel import FitOptions
+from spectra.profiles import DEFAULT, Profile
 
 _VERSION = 2  # raise when the definition of any drawn column changes
 
@@ -36,9 +37,9 @@ def default_directory() -> Path:
 class NullCache:
     """Draws by shape. Safe for several threads: each key is drawn once."""
 
-    def __init__(self, seed: int, options: FitOptions, directory: Path | None) -> None:
+    def __init__(self, seed: int, options: FitOptions, directory: Path | None, profile: Profile = DEFAULT) -> None:
         """`directory` None keeps draws in memory only."""
-        self._seed, self._options, self._directory = seed, options, directory
+        self._seed, self._options, self._directory, self._profile = seed, options, directory, profile
         self._held: dict[str, Draws] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -50,9 +51,11 @@ class NullCache:
             "kind": "matrix",
             "shape": [short, long],
             "options": asdict(self._options),
-            "draws": null.draw_count(short),
+            "draws": null.draw_count(short, self._profile),
         }
-        return self._get(key, lambda: null.draw_matrices((short, long), self._seed, self._options))
+        if self._profile.fits:  # the default's key stays what it was before there were profiles
+            key["profile"] = self._profile.name
+        return self._get(key, lambda: null.draw_matrices((short, long), self._seed, self._options, self._profile))
 
     def circuit(self, head_dim: int, sides: tuple[int, int], denominators: tuple[int, int]) -> Draws:
         """Draws for products of (head_dim, d) factors."""

@@ -9,6 +9,7 @@ from typing import Any
 from spectra.errors import SpectraError
 from spectra.null_cache import default_directory
 from spectra.panel import FitOptions
+from spectra.profiles import lookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class AnalysisOptions:
 
     Attributes:
         fit: which fits, and their conventions.
+        profile: whose conventions: `default`, `weightwatcher-0.7.7`, `alphadecay`, `farms` (docs/profiles.md).
         include, exclude: globs on the names of matrices or tensors; with `include`, only what matches is analysed.
         circuits: attention circuits per head; `summed_circuits`: also all heads summed (one d x d product a layer and kind).
         null: compare with random matrices of the same shape; `seed` seeds those draws and the bootstrap.
@@ -27,6 +29,7 @@ class AnalysisOptions:
     """
 
     fit: FitOptions = field(default_factory=FitOptions)
+    profile: str = "default"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     circuits: bool = True
@@ -44,9 +47,26 @@ class AnalysisOptions:
             raise SpectraError(
                 f"workers and seed must be at least 0 and bootstrap at least 1, got {self.workers}, {self.seed}, {self.bootstrap}."
             )
+        self._check_profile()
         for globs in (self.include, self.exclude):
             if not isinstance(globs, tuple):
                 raise SpectraError(f"include and exclude take a tuple of globs such as ('*q_proj*',), got {globs!r}.")
+
+    def _check_profile(self) -> None:
+        """A profile settles the conventions: options that would change them are refused, not ignored."""
+        profile = lookup(self.profile)
+        if not profile.fits:
+            return
+        ours = FitOptions(fits=self.fit.fits)
+        if self.fit != ours or self.uncertainty:
+            raise SpectraError(
+                f"Profile {self.profile} settles how fits are made: min_tail, min_eigenvalues, two_sided and uncertainty "
+                "go with the default profile only."
+            )
+        if not set(self.fit.fits) & set(profile.fits):
+            raise SpectraError(
+                f"Profile {self.profile} has no fit {', '.join(self.fit.fits)}. It has: {', '.join(profile.fits)}."
+            )
 
     def deciding(self) -> dict[str, Any]:
         """The options that a number can depend on, as plain data (for provenance and the journal)."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spectra import norms, ranks, tails
 from spectra.bulk import bulk
 from spectra.errors import SpectraError
+from spectra.profiles import DEFAULT, Profile
 from spectra.spectrum import Spectrum
 from spectra.tails import FitName
 from spectra.types import Histogram, TailFit
@@ -56,17 +57,20 @@ class FitOptions:
             )
 
 
-def fit_all(eigenvalues: Floats, options: FitOptions, unit_roundoff: float = 0.0) -> dict[FitName, TailFit]:
-    """The fits asked for, by name. `eigenvalues`: (M,), ascending, zeros included.
+def fit_all(
+    eigenvalues: Floats, options: FitOptions, unit_roundoff: float = 0.0, profile: Profile = DEFAULT
+) -> dict[FitName, TailFit]:
+    """The fits asked for (those that the profile has), by name. `eigenvalues`: (M,), ascending, zeros included.
 
     `unit_roundoff` of the stored dtype: a spectrum that is constant up to rounding (an orthogonal matrix) has no tail.
     """
     least = options.min_eigenvalues
+    asked = [name for name in options.fits if not profile.fits or name in profile.fits]
     if tails.is_constant(eigenvalues, unit_roundoff):
         size = int(eigenvalues.size)
-        return {
-            name: tails.failed("degenerate" if size >= least else "too_few_eigenvalues", size) for name in options.fits
-        }
+        return {name: tails.failed("degenerate" if size >= least else "too_few_eigenvalues", size) for name in asked}
+    if profile.fits:
+        return {name: profile.fits[name](eigenvalues, least) for name in asked}
     made: Mapping[FitName, Callable[[], TailFit]] = {
         "hill": lambda: tails.hill(eigenvalues, least),
         "gof": lambda: tails.goodness_of_fit(
@@ -76,7 +80,7 @@ def fit_all(eigenvalues: Floats, options: FitOptions, unit_roundoff: float = 0.0
             eigenvalues, min_eigenvalues=least, min_tail=options.min_tail, two_sided=options.two_sided
         ),
     }
-    return {name: made[name]() for name in options.fits}
+    return {name: made[name]() for name in asked}
 
 
 def fit_columns(fits: Mapping[FitName, TailFit]) -> dict[str, Value]:
@@ -122,10 +126,19 @@ _EMPTY: Sequence[str] = (
 )  # fmt: skip
 
 
-def columns(spectrum: Spectrum, unit_roundoff: float, options: FitOptions) -> dict[str, Value]:
-    """Every column of `metrics.MATRIX_METRICS` for one matrix, from its Spectrum."""
+def columns(
+    spectrum: Spectrum,
+    unit_roundoff: float,
+    options: FitOptions,
+    profile: Profile = DEFAULT,
+    fitted: Floats | None = None,
+) -> dict[str, Value]:
+    """Every column of `metrics.MATRIX_METRICS` for one matrix, from its Spectrum, and those that the profile adds.
+
+    `fitted`: eigenvalues for the fits, where the profile takes others than the matrix' own.
+    """
     eigenvalues = spectrum.eigenvalues
-    fits = fit_all(eigenvalues, options, unit_roundoff)
+    fits = fit_all(eigenvalues if fitted is None else fitted, options, unit_roundoff, profile)
     made: dict[str, Value] = fit_columns(fits)
     made |= dict.fromkeys(_EMPTY)
     made |= dict.fromkeys(("numerical_rank", "mp_sigma", "mp_bulk_edge", "tw_threshold", "n_spikes"))
@@ -143,7 +156,7 @@ def columns(spectrum: Spectrum, unit_roundoff: float, options: FitOptions) -> di
         made["mp_bulk_edge"] = random_part.edge
         made["tw_threshold"] = random_part.threshold
         made["n_spikes"] = random_part.n_spikes
-    return made
+    return made if profile.columns is None else made | profile.columns(eigenvalues, shape, fits)
 
 
 def histogram(spectrum: Spectrum) -> Histogram | None:

@@ -23,7 +23,7 @@ _SAMPLES = 24  # points at which a candidate's D is bounded from below before it
 _FIRST = 8  # candidates computed before the others are bounded more tightly
 _MANY = 24  # survivors from which that pays
 _CHUNK = 1 << 13  # elements of a bounding step
-_FLAT = 1e-10  # mean log-ratio under which a tail is constant up to rounding
+FLAT = 1e-10  # mean log-ratio under which a tail is constant up to rounding
 
 
 def failed(status: Status, tail_size: int = 0) -> TailFit:
@@ -32,7 +32,8 @@ def failed(status: Status, tail_size: int = 0) -> TailFit:
     return TailFit(alpha=nan, stderr=nan, xmin=nan, tail_size=tail_size, ks=nan, status=status)
 
 
-def _screen(eigenvalues: Floats, min_eigenvalues: int) -> Status:
+def screen(eigenvalues: Floats, min_eigenvalues: int) -> Status:
+    """Whether a spectrum (ascending, zeros included) can be fitted at all."""
     if eigenvalues.size < min_eigenvalues:
         return "too_few_eigenvalues"
     if not np.isfinite(eigenvalues[-1]):
@@ -52,7 +53,7 @@ def is_constant(eigenvalues: Floats, unit_roundoff: float) -> bool:
     return float(np.log(positive[-1]) - np.log(positive[0])) <= max(1e-9, 8.0 * min(unit_roundoff, 2.0**-8))
 
 
-def _ks(alpha: float, log_ratio: Floats, two_sided: bool) -> float:
+def ks_distance(alpha: float, log_ratio: Floats, two_sided: bool) -> float:
     """D = max_j |1 - (x_j/xmin)^(1-alpha) - j/m|, j = 0..m-1 (the left grid); two-sided: also against (j+1)/m.
 
     `log_ratio`: ln(x_j / xmin), (m,), ascending. Source: docs/methods.md; Clauset et al. 2009, eq. 3.9.
@@ -73,7 +74,7 @@ def hill(eigenvalues: Floats, min_eigenvalues: int = MIN_EIGENVALUES) -> TailFit
     Args:
         eigenvalues: (M,), ascending, zeros included.
     """
-    status = _screen(eigenvalues, min_eigenvalues)
+    status = screen(eigenvalues, min_eigenvalues)
     k = eigenvalues.size // 2
     if status != "ok":
         return failed(status)
@@ -82,10 +83,10 @@ def hill(eigenvalues: Floats, min_eigenvalues: int = MIN_EIGENVALUES) -> TailFit
         return failed("degenerate", k)
     log_ratio = np.log(eigenvalues[eigenvalues.size - k :]) - np.log(xmin)
     total = float(np.sum(log_ratio))
-    if total <= k * _FLAT:
+    if total <= k * FLAT:
         return failed("degenerate", k)
     alpha = 1.0 + k / total
-    ks = _ks(alpha, log_ratio, two_sided=False)
+    ks = ks_distance(alpha, log_ratio, two_sided=False)
     return TailFit(alpha=alpha, stderr=(alpha - 1) / k**0.5, xmin=xmin, tail_size=k, ks=ks, status="ok")
 
 
@@ -105,7 +106,7 @@ def tail_curve(eigenvalues: Floats, points: int = 64) -> TailCurve | None:
     inside = ranks < x.size
     excess = sums[inside] - ranks[inside] * logs[ranks[inside]]
     alphas: list[float | None] = [
-        float(1.0 + k / total) if total > k * _FLAT else None for k, total in zip(ranks[inside], excess, strict=True)
+        float(1.0 + k / total) if total > k * FLAT else None for k, total in zip(ranks[inside], excess, strict=True)
     ]
     return TailCurve(
         ranks=tuple(int(k) for k in ranks),
@@ -132,7 +133,7 @@ def goodness_of_fit(
         min_tail: least tail size m of a candidate (default 2, as in powerlaw and WeightWatcher).
         two_sided: distance to both sides of each step of the empirical distribution, instead of the left grid.
     """
-    return _search(eigenvalues, None, min_eigenvalues, min_tail, two_sided)
+    return best_tail(eigenvalues, None, min_eigenvalues, min_tail, two_sided)
 
 
 def fix_finger(
@@ -151,28 +152,34 @@ def fix_finger(
     """
 
     def near_peak(x: Floats) -> tuple[float, float]:
-        counts, edges = np.histogram(np.log10(x), bins=bins)
-        center = 10.0 ** float(edges[int(np.argmax(counts))])
+        center = esd_peak(x, bins)
         return 0.95 * center, 1.5 * center
 
-    return _search(eigenvalues, near_peak, min_eigenvalues, min_tail, two_sided)
+    return best_tail(eigenvalues, near_peak, min_eigenvalues, min_tail, two_sided)
 
 
-def _search(
+def esd_peak(positive: Floats, bins: int = 100) -> float:
+    """Left edge of the (lowest) highest bin of log10 lambda, as an eigenvalue."""
+    counts, edges = np.histogram(np.log10(positive), bins=bins)
+    return float(10.0 ** float(edges[int(np.argmax(counts))]))
+
+
+def best_tail(
     eigenvalues: Floats,
     window: Callable[[Floats], tuple[float, float]] | None,
     min_eigenvalues: int,
     min_tail: int,
     two_sided: bool,
 ) -> TailFit:
-    status = _screen(eigenvalues, min_eigenvalues)
+    """The tail with the least D whose xmin lies in `window(positive eigenvalues)` = (lowest, highest); None: anywhere."""
+    status = screen(eigenvalues, min_eigenvalues)
     if status != "ok":
         return failed(status)
     x: Floats = eigenvalues[eigenvalues > 0]
     if x.size < min_eigenvalues:
         return failed("degenerate", int(x.size))
     logs = np.log(x) - np.log(x[-1])  # not the log of a ratio, which can over- or underflow
-    if -float(logs[0]) <= _FLAT:
+    if -float(logs[0]) <= FLAT:
         return failed("degenerate", int(x.size))
     candidates = np.arange(x.size - 1)
     usable = np.diff(x, prepend=-np.inf)[:-1] > 0  # of equal eigenvalues the first stands for all
@@ -194,7 +201,7 @@ def _alphas(logs: Floats, candidates: NDArray[np.intp]) -> tuple[Floats, NDArray
     """Maximum-likelihood alpha of each candidate's tail, from one reverse cumulative sum; flat tails are dropped."""
     sizes = logs.size - candidates
     totals = np.cumsum(logs[::-1])[::-1][candidates] - sizes * logs[candidates]
-    steep = totals > sizes * _FLAT
+    steep = totals > sizes * FLAT
     return 1.0 + sizes[steep] / totals[steep], candidates[steep]
 
 
@@ -234,7 +241,7 @@ class _Search:
 
     def _evaluate(self, position: int) -> None:
         i = self.candidates[position]
-        current = _ks(float(self.alphas[position]), self.logs[i:] - self.logs[i], self.two_sided)
+        current = ks_distance(float(self.alphas[position]), self.logs[i:] - self.logs[i], self.two_sided)
         if current < self.distance or (current == self.distance and position < self.best):
             self.best, self.distance = position, current
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra import circuits, null, panel
+from spectra import circuits, null, panel, profiles
 from spectra.circuits import Side
 from spectra.naming import cut
 from spectra.null_cache import NullCache
@@ -78,9 +78,11 @@ def over_rows(ref: MatrixRef) -> bool:
     return ref.rows < ref.cols or (ref.rows == ref.cols and ref.role != "o")
 
 
-def matrix_row(ref: MatrixRef, found: Spectrum, options: AnalysisOptions) -> MatrixRow:
+def matrix_row(ref: MatrixRef, matrix: Stored, found: Spectrum, options: AnalysisOptions) -> MatrixRow:
     """All columns of one matrix but the null, which is compared once all shapes are drawn."""
-    values = panel.columns(found, unit_roundoff(ref.dtype), options.fit)
+    profile = profiles.lookup(options.profile)
+    fitted = profile.pool(matrix) if profile.pool is not None and found.status == "ok" else None
+    values = panel.columns(found, unit_roundoff(ref.dtype), options.fit, profile, fitted)
     if options.uncertainty:
         from spectra.uncertainty import uncertainty_columns
 
