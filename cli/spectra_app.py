@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spectra import __version__
 
 from . import common
+
+if TYPE_CHECKING:
+    from spectra.types import Analysis
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +51,7 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Write everything to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report: one self-contained page.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the tables as CSV.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="Write the tables as Parquet.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
@@ -110,8 +114,8 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
 
     if resume and out is None:
         raise SpectraError("--resume needs --out: finished matrices are kept beside the output file.")
-    out, csv, parquet = (path.expanduser() if path is not None else None for path in (out, csv, parquet))
-    for path in results.targets(out, csv, parquet):
+    out, html, csv, parquet = (path.expanduser() if path is not None else None for path in (out, html, csv, parquet))
+    for path in results.targets(out, csv, parquet, html):
         check_writable(path)
         for source in (checkpoint, base):
             results.check_apart(path, source)
@@ -151,6 +155,7 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
         written.append(out)
     if journal is not None:
         journal.unlink(missing_ok=True)
+    written += _write_html(analysis, html)
     written += results.write_csv(analysis, csv) if csv is not None else []
     written += results.write_parquet(analysis, parquet) if parquet is not None else []
     console = terminal.Output(width=None)
@@ -165,6 +170,33 @@ def analyze(  # noqa: PLR0917 (one parameter an option)
     if strict and bad:
         typer.echo(f"--strict: {'; '.join(bad)}", err=True)
         raise typer.Exit(1)
+
+
+def _write_html(analysis: Analysis, html: Path | None) -> list[Path]:
+    if html is None:
+        return []
+    from spectra.report import write_html
+
+    write_html(analysis, html)
+    return [html]
+
+
+@app.command()
+@common.guarded
+def report(
+    analysis: Annotated[Path, typer.Argument(help="What `spectra analyze --out` wrote.")],
+    html: Annotated[Path, typer.Option(help="Write the page to this file.")],
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Turn an analysis into one self-contained HTML page; the checkpoint is not touched."""
+    from spectra import results
+    from spectra.atomic import check_writable
+
+    analysis, html = analysis.expanduser(), html.expanduser()
+    results.targets(analysis, None, None, html)
+    check_writable(html)
+    _write_html(results.read_json(analysis), html)
+    typer.echo(f"wrote {html}")
 
 
 @app.command()

@@ -130,17 +130,19 @@ def side_path(path: Path, table: str) -> Path:
     return path if table == "matrices" else path.with_name(f"{path.stem}.{table}{path.suffix}")
 
 
-def targets(out: Path | None, csv: Path | None, parquet: Path | None) -> list[Path]:
-    """Every file that --out, --csv and --parquet will write.
+def targets(out: Path | None, csv: Path | None, parquet: Path | None, html: Path | None = None) -> list[Path]:
+    """Every file that --out, --html, --csv and --parquet will write.
 
     Raises:
         SpectraError: two of them are the same file.
     """
-    found = [out] if out is not None else []
+    found = [path for path in (out, html) if path is not None]
     found += [side_path(path, table) for path in (csv, parquet) if path is not None for table in TABLES]
     twice = {path for path in found if [p.resolve() for p in found].count(path.resolve()) > 1}
     if twice:
-        raise SpectraError(f"{min(twice)} would be written twice. Give --out, --csv and --parquet different names.")
+        raise SpectraError(
+            f"{min(twice)} would be written twice. Give --out, --html, --csv and --parquet different names."
+        )
     return found
 
 
@@ -161,11 +163,11 @@ def check_apart(path: Path, source: str | None) -> None:
 
 
 def _is_output(path: Path) -> bool:
-    """Whether a file is one that we write: a table, or JSON that begins as ours does."""
+    """Whether a file is one that we write: a table, or JSON or HTML that begins as ours does."""
     if path.suffix in (".csv", ".parquet"):
         return True
     with path.open("rb") as f:
-        return f.read(40).startswith(b'{\n"schema_version"')
+        return f.read(40).startswith((b'{\n"schema_version"', b"<!doctype html>\n<!-- spectra report -->"))
 
 
 def read_object(path: Path) -> dict[str, Any]:

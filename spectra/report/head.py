@@ -1,0 +1,118 @@
+"""What stands at the head of a report: what was analysed, how, with what; the ledger; the glossary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spectra import metrics, summary
+from spectra.metrics import Metric
+from spectra.report.data import present_columns
+from spectra.types import Analysis
+
+_ORDER = ("analysed", "split", "tied", "skipped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A titled list of name and value."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerGroup:
+    """Tensors of one disposition and reason."""
+
+    disposition: str
+    reason: str
+    tensors: tuple[str, ...]
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlossaryGroup:
+    """Metrics under a heading."""
+
+    title: str
+    metrics: tuple[Metric, ...]
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """A nested value as lines: `fit.min_tail` -> `2`."""
+    if isinstance(value, Mapping):
+        return [line for key, inner in value.items() for line in _flat(inner, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [(name, ", ".join(str(v) for v in value) or "none")]
+    if value is None or isinstance(value, bool):
+        return [(name, {None: "none", True: "yes", False: "no"}[value])]
+    return [(name, str(value))]
+
+
+_SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Checkpoint", ("source", "format", "details", "files", "header_sha256", "analysed_sha256")),
+    ("Conventions", ("precision", "conventions")),
+    ("Options", ("options",)),
+    ("Run", ("created", "seconds", "device", "workers", "spectra", "commit", "python", "platform", "cpu_count", "libraries",
+             "blas")),
+)  # fmt: skip
+
+
+def facts(analysis: Analysis) -> list[Facts]:
+    """The provenance in sections; what no section knows comes last, so that nothing is hidden."""
+    made = analysis.provenance
+    sections = []
+    for title, keys in _SECTIONS:
+        lines: list[tuple[str, str]] = []
+        for key in keys:
+            if key in made:
+                lines += _flat(made[key], "" if key in ("details", "conventions", "options") else key)
+        sections.append(Facts(title=title, lines=tuple(lines)))
+    known = {key for _, keys in _SECTIONS for key in keys}
+    rest = [line for key, value in made.items() if key not in known for line in _flat(value, key)]
+    rest.append(("schema_version", str(analysis.schema_version)))
+    sections.append(Facts(title="Other", lines=tuple(rest)))
+    return [section for section in sections if section.lines]
+
+
+def ledger(analysis: Analysis) -> list[LedgerGroup]:
+    """Every tensor once, by disposition and reason; splits and ties, which differ by tensor, one group each."""
+    groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for line in analysis.coverage:
+        skipped = line.disposition == "skipped"
+        text = line.tensor if skipped or not line.reason else f"{line.tensor}: {line.reason}"
+        groups.setdefault((line.disposition, line.reason if skipped else ""), []).append((text, line.parameters))
+    made = [
+        LedgerGroup(
+            disposition=disposition,
+            reason=reason,
+            tensors=tuple(name for name, _ in lines),
+            parameters=sum(count for _, count in lines),
+        )
+        for (disposition, reason), lines in groups.items()
+    ]
+    return sorted(made, key=lambda g: (_ORDER.index(g.disposition), -len(g.tensors)))
+
+
+def coverage_sentence(analysis: Analysis) -> str:
+    """Tensors by disposition and the share of parameters covered."""
+    found = summary.coverage_summary(analysis)
+    parts = [f"{found.counts[d]:,} {d}" for d in _ORDER if d in found.counts]
+    return (
+        f"{len(analysis.coverage):,} tensors: {', '.join(parts) or 'none'}; "
+        f"{100 * found.share:.2f}% of {found.parameters:,} parameters covered."
+    )
+
+
+def glossary(analysis: Analysis) -> list[GlossaryGroup]:
+    """Definitions of the columns on the page, from the table of metrics."""
+    shown = present_columns(analysis)
+    fits = tuple(m for m in shown if m in metrics.FIT_METRICS)
+    tests = tuple(m for m in shown if m in metrics.UNCERTAINTY_METRICS)
+    shapes = tuple(m for m in shown if m not in fits and m not in tests)
+    groups = [("Power laws", fits), ("Norms, ranks, bulk", shapes), ("Tests of the power law", tests)]
+    if analysis.circuits:
+        groups.append(("Attention circuits", metrics.CIRCUIT_METRICS))
+    return [GlossaryGroup(title=title, metrics=found) for title, found in groups if found]

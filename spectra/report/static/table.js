@@ -1,0 +1,111 @@
+// All rows: sorted, filtered, a page at a time; CSV of what the filters leave.
+const PAGE = 50;
+const IDENTITY = [["name", (r) => r.n], ["role", (r) => r.r], ["layer", (r) => r.y], ["rows", (r) => r.a], ["cols", (r) => r.b], ["status", (r) => r.s]];
+const BASIC = ["alpha_hill", "alpha_gof", "alpha_fix_finger", "stable_rank", "effective_rank", "pseudo_rank", "numerical_rank", "spectral_norm", "frobenius_norm", "n_spikes"];
+const table = { sort: null, down: false, page: 0, order: [] };
+
+const GROUPS = {
+  basic: ["the usual", () => data.columns.filter((c) => BASIC.includes(c.name)).map((c) => valueColumn(c.name))],
+  null: ["against null", () => data.nulls.filter((n) => columnAt.has(n)).flatMap((n) => [nullColumn(n, 2, "difference"), nullColumn(n, 3, "z")])],
+  fits: ["power laws", () => data.columns.filter((c) => /^(alpha_(hill|gof|fix_finger)|lr_|bootstrap)/.test(c.name)).map((c) => valueColumn(c.name))],
+  rest: ["norms, ranks, bulk", () => data.columns.filter((c) => !/^(alpha_(hill|gof|fix_finger)|lr_|bootstrap)/.test(c.name)).map((c) => valueColumn(c.name))],
+  all: ["all values", () => data.columns.map((c) => valueColumn(c.name))],
+};
+const valueColumn = (name) => [name, (r) => value(r, name)];
+const nullColumn = (name, part, label) => [name + " " + label, (r) => { const n = nullOf(r, name); return n ? n[part] : null; }];
+
+function setUpTable() {
+  fill($("row-role"), [["", "all"], ...data.roles.map((r) => [r, r])]);
+  fill($("row-stack"), [["*", "all"], ...data.stacks.map((s) => [s, s || "main"])]);
+  $("row-stack").closest("label").hidden = data.stacks.length < 2;
+  fill($("row-status"), [["", "all"], ...[...new Set(rows.map((r) => r.s))].map((s) => [s, s])]);
+  fill($("row-columns"), Object.entries(GROUPS).filter(([key]) => key !== "null" || data.nulls.length).map(([key, [label]]) => [key, label]), "basic");
+  for (const id of ["row-role", "row-stack", "row-status", "row-name"]) $(id).addEventListener("input", () => { table.page = 0; drawTable(); });
+  $("row-columns").addEventListener("input", () => { table.sort = null; drawTable(); });
+  $("page-before").addEventListener("click", () => { table.page--; drawTable(); });
+  $("page-after").addEventListener("click", () => { table.page++; drawTable(); });
+  $("csv").addEventListener("click", download);
+  drawTable();
+}
+
+function compare(a, b) {
+  if (a === null || b === null) return a === b ? 0 : a === null ? 2 : -2; // what is missing comes last either way
+  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+}
+
+function drawTable() {
+  const columns = [...IDENTITY, ...GROUPS[$("row-columns").value][1]()];
+  const name = $("row-name").value.toLowerCase(), role = $("row-role").value, stack = $("row-stack").value, status = $("row-status").value;
+  table.order = rows.map((_, i) => i).filter((i) => {
+    const r = rows[i];
+    return (!name || r.n.toLowerCase().includes(name)) && (!role || r.r === role) && (stack === "*" || r.k === stack) && (!status || r.s === status);
+  });
+  const sorted = columns.find(([title]) => title === table.sort);
+  if (sorted) {
+    const keys = new Map(table.order.map((i) => [i, sorted[1](rows[i])]));
+    table.order.sort((i, j) => {
+      const found = compare(keys.get(i), keys.get(j));
+      return (Math.abs(found) === 2 && (keys.get(i) === null || keys.get(j) === null) ? found : table.down ? -found : found) || i - j;
+    });
+  }
+  const pages = Math.max(1, Math.ceil(table.order.length / PAGE));
+  table.page = Math.min(Math.max(0, table.page), pages - 1);
+  const shown = table.order.slice(table.page * PAGE, (table.page + 1) * PAGE);
+  $("table").replaceChildren(tableHead(columns), el("tbody", {}, ...shown.map((i) => tableRow(i, columns))));
+  $("page-say").textContent = table.order.length + " of " + rows.length + " matrices, page " + (table.page + 1) + " of " + pages;
+  $("page-before").disabled = table.page === 0;
+  $("page-after").disabled = table.page === pages - 1;
+}
+
+function tableHead(columns) {
+  return el("thead", {}, el("tr", {}, ...columns.map(([title]) => {
+    const mine = table.sort === title, state = !mine ? "none" : table.down ? "descending" : "ascending";
+    const sort = () => {
+      table.down = mine && !table.down;
+      table.sort = title;
+      table.page = 0;
+      drawTable();
+      const again = [...$("table").querySelectorAll("thead button")].find((b) => b.dataset.column === title);
+      if (again) again.focus({ preventScroll: true });
+    };
+    return el("th", { scope: "col", "aria-sort": state, class: ["name", "role", "status"].includes(title) ? "text" : "" },
+      el("button", { type: "button", "data-column": title, onclick: sort }, title + (mine ? (table.down ? " ▼" : " ▲") : "")));
+  })));
+}
+
+function tableRow(i, columns) {
+  const row = rows[i];
+  return el("tr", {}, ...columns.map(([title, get]) => {
+    if (title === "name") return el("td", { class: "id", title: clean(row.n) }, el("a", { href: "#matrix", "data-row": i }, clean(row.n)));
+    const v = get(row);
+    if (v === null) return el("td", { class: "missing" }, columnAt.has(title) ? why(row, title, "value") : "–");
+    const text = typeof v === "number" ? number(v) : typeof v === "boolean" ? (v ? "yes" : "no") : clean(v);
+    return el("td", { class: typeof v === "string" ? "text" : "" }, text);
+  }));
+}
+
+const quoted = (v) => {
+  if (v === null || v === undefined) return "";
+  const text = String(v);
+  return /[",\r\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
+};
+
+function csvText() {
+  const names = ["name", "tensor", "layer", "role", "rows", "cols", "n_eigenvalues", "dtype", "status", ...data.columns.map((c) => c.name), "stack", "module", "expert"];
+  for (const n of data.nulls) for (const part of ["mean", "sd", "difference", "z"]) names.push("null_" + n + "_" + part);
+  const lines = table.order.map((i) => {
+    const r = rows[i], cells = [r.n, r.t, r.y, r.r, r.a, r.b, r.M, r.d, r.s, ...r.v, r.k, r.o, r.e];
+    for (const n of data.nulls) cells.push(...(nullOf(r, n) || [null, null, null, null]));
+    return cells.map(quoted).join(",");
+  });
+  return [names.join(","), ...lines].join("\r\n") + "\r\n";
+}
+
+function download() {
+  const url = URL.createObjectURL(new Blob([csvText()], { type: "text/csv" }));
+  const link = el("a", { href: url, download: "spectra.csv" });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
