@@ -51,6 +51,18 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def integers(text: str, option: str) -> list[int]:
+    """`5,15` -> [5, 15].
+
+    Raises:
+        SpectraError: a part is not a whole number.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SpectraError(f"{option} {text!r}: expected whole numbers separated by commas, such as 100,200.") from None
+
+
 def _leave(code: int) -> NoReturn:
     """Exit at once: worker threads may be minutes deep in LAPACK, and everything worth keeping is on disk."""
     for stream in (sys.stderr, sys.stdout):

@@ -43,7 +43,7 @@ def root(
 
 @app.command()
 @common.guarded
-def analyze(  # noqa: PLR0917 (one parameter an option)
+def analyze(
     checkpoint: Annotated[
         str,
         typer.Argument(
@@ -239,6 +239,62 @@ def compare(
     terminal.print_comparison(found, console if console.is_terminal else terminal.Output(width=160), full=full)
     if out is not None:
         comparing.write_comparison(found, out)
+        console.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+@common.guarded
+def track(
+    checkpoints: Annotated[
+        list[str], typer.Argument(help="Checkpoints of one run (checkpoint-100/ ...), or their analysis.json.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write the trajectories to this JSON file.")] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(help="Training steps, comma-separated, where neither trainer_state.json nor names tell."),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps the analyses, so that none is made twice. [default: beside --out, named after it]"
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Layers whose circuits are shown, comma-separated. [default: first, middle, last]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Matrices at a time on the CPU; 0: all cores.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Follow a training run over its checkpoints: exponents, ranks, norms and circuits against the step."""
+    from spectra import results, tracking
+    from spectra.atomic import check_writable
+    from spectra.options import AnalysisOptions
+
+    from . import memory, progress, terminal
+
+    if out is not None:
+        out = out.expanduser()
+        check_writable(out)
+        for source in checkpoints:
+            results.check_apart(out, source)
+    folder = keep.expanduser() if keep is not None else out.with_suffix(".analyses") if out is not None else None
+    memory.reuse_freed_memory()
+    with progress.ProgressBar(quiet) as listener:
+        found = tracking.track_paths(
+            checkpoints,
+            steps=common.integers(steps, "--steps") if steps is not None else None,
+            keep=folder,
+            options=AnalysisOptions(device=device, workers=workers),
+            listener=listener,
+        )
+    console = terminal.Output()
+    shown = common.integers(layers, "--layers") if layers is not None else None
+    terminal.print_track(found, shown, console if console.is_terminal else terminal.Output(width=160))
+    if out is not None:
+        tracking.write_track(found, out)
         console.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
 
 

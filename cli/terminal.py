@@ -12,6 +12,8 @@ from rich.text import Text
 
 from spectra import metrics, summary
 from spectra.compare import Comparison, Pair, verdict
+from spectra.errors import SpectraError
+from spectra.track import Track
 from spectra.types import ROLES, Analysis
 
 _NAMES_SHOWN = 3
@@ -313,3 +315,56 @@ def _role_of_pairs(role: str, pairs: Sequence[Pair]) -> dict[str, str]:
 def _middle(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
+
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_TRACKED = (("alpha_hill", "Hill alpha", ".2f"), ("alpha_gof", "GoF alpha", ".2f"), ("stable_rank", "stable rank", ".1f"),
+            ("pseudo_rank", "pseudo-rank", ".3f"), ("spectral_norm", "spectral norm", ".3g"),
+            ("frobenius_norm", "Frobenius norm", ".3g"))  # fmt: skip
+
+
+def sparkline(series: Sequence[float | None]) -> str:
+    """One character a value, lowest to highest of the series; a dot where there is none."""
+    known = [v for v in series if v is not None]
+    if not known:
+        return "." * len(series)
+    low, span = min(known), max(known) - min(known)
+    if span <= 1e-9 * max(abs(v) for v in known):
+        return "".join("." if v is None else _BLOCKS[3] for v in series)
+    return "".join("." if v is None else _BLOCKS[round((v - low) / span * (len(_BLOCKS) - 1))] for v in series)
+
+
+def _trajectory(label: str, series: Sequence[float | None], form: str) -> dict[str, str]:
+    return {
+        "": label, "over training": sparkline(series), "first": _number(series[0], form), "last": _number(series[-1], form)
+    }  # fmt: skip
+
+
+def print_track(found: Track, layers: Sequence[int] | None, console: Console) -> None:
+    """Sparklines: medians by role, circuits of some layers, shares of the norm."""
+    _say(console, f"{len(found.steps)} checkpoints, step {found.steps[0]} to {found.steps[-1]}")
+    for column, title, form in _TRACKED:
+        console.print(Text(f"\n{title} (median of the role)", style="bold"))
+        rows = [_trajectory(role, columns[column], form) for role, columns in found.roles.items()]
+        _print_table(rows, ("", "over training"), (), console)
+    modules = list(found.circuits)
+    chosen = layers if layers is not None else sorted({0, len(modules) // 2, len(modules) - 1}) if modules else []
+    missing = [i for i in chosen if not 0 <= i < len(modules)]
+    if missing:
+        raise SpectraError(f"--layers {missing[0]}: the run has attention layers 0 to {len(modules) - 1}.")
+    if chosen:
+        console.print(Text("\npseudo-rank of the circuits, mean over heads (k / d_head)", style="bold"))
+        rows = [
+            _trajectory(f"{_LABELS[kind]} {_clean(modules[i])}", found.circuits[modules[i]][kind], ".3f")
+            for i in chosen
+            for kind in _LABELS
+        ]
+        _print_table(rows, ("", "over training"), (), console)
+    console.print(Text("\nshare of the norm of all weight matrices, ||group|| / ||all||", style="bold"))
+    groups = [_trajectory(group, series, ".3f") for group, series in found.norms.items()]
+    _print_table(groups[:_GROUPS_SHOWN], ("", "over training"), (), console)
+    if len(groups) > _GROUPS_SHOWN:
+        _say(console, f"and {len(groups) - _GROUPS_SHOWN} more (see --out)")
+
+
+_GROUPS_SHOWN = 12

@@ -117,7 +117,7 @@ class _Run:
         if not self.options.circuits:
             plan = replace(plan, attention=())
         header = {
-            "checkpoint": identity(checkpoint, plan),
+            "checkpoint": checkpoint.identity(),
             "config": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True, default=str).encode()).hexdigest(),
             "options": self.options.deciding(),
             "schema": SCHEMA_VERSION,
@@ -273,18 +273,6 @@ def _nulls(options: AnalysisOptions) -> NullCache | None:
 
 def _draw(nulls: NullCache, shape: tuple[int, int]) -> Callable[[], object]:
     return lambda: nulls.matrix(shape)
-
-
-def identity(checkpoint: Checkpoint, plan: Plan) -> str:
-    """Tells checkpoints of the same shapes apart: headers, and the first rows of eight tensors (a hub's commit instead)."""
-    digest = hashlib.sha256(checkpoint.header_hash().encode())
-    if "hub_id" in checkpoint.details:
-        digest.update(str(checkpoint.details.get("hub_commit")).encode())
-        return digest.hexdigest()
-    names = list(dict.fromkeys(m.tensor for m in plan.matrices))
-    for name in names[:: max(1, len(names) // 8)]:
-        digest.update(checkpoint.read(name, 0).sha256().encode())
-    return digest.hexdigest()
 
 
 def with_unreadable(plan: Plan, checkpoint: Checkpoint) -> Plan:

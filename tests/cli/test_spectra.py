@@ -250,6 +250,23 @@ def test_explain(env: dict[str, str]) -> None:
     refused(spectra(env, "explain", "alpha_hil"), "alpha_hil", "'alpha_hill'")
 
 
+def test_track(env: dict[str, str], tmp_path: Path) -> None:
+    for step in (100, 200, 300):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        save_file({n: v * np.float32(step) for n, v in llama_tensors().items()}, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG))
+    paths = sorted(tmp_path.glob("checkpoint-*"), reverse=True)
+    found = spectra(env, "track", *paths, "--out", tmp_path / "t.json")
+    assert found.returncode == 0, found.stderr
+    assert "3 checkpoints, step 100 to 300" in found.stdout and "▁▅█" in found.stdout and "W_QK" in found.stdout
+    assert json.loads((tmp_path / "t.json").read_text())["steps"] == [100, 200, 300]
+    again = spectra(env, "track", *paths, "--out", tmp_path / "t.json", "--layers", "1")
+    assert again.stderr.count("analysed before") == 3
+    refused(spectra(env, "track", *paths, "--quiet", "--steps", "1,2,x"), "1,2,x")
+    refused(spectra(env, "track", paths[0], "--quiet"), "at least two")
+
+
 def test_compare(env: dict[str, str], ckpt: Path, tmp_path: Path) -> None:
     tensors = llama_tensors()
     rng = np.random.default_rng(1)
