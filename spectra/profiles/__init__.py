@@ -105,7 +105,7 @@ _PROFILES = (
         ),
         conventions={
             "goodness-of-fit": "WeightWatcher 0.7.7 analyze() on a CPU: eigenvalues > 1e-5, left grid, tails of 2 and more",
-            "fix-finger": "fix_fingers='xmin_peak' with log10(0.95 c) <= xmin < 1.5 c, as through the powerlaw package",
+            "fix-finger": "fix_fingers='xmin_peak' with log10(0.95 c) <= xmin <= 1.5 c, through powerlaw 1.5",
         },
     ),
     Profile(

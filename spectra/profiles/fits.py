@@ -64,10 +64,10 @@ def weightwatcher_gof(eigenvalues: Floats, min_eigenvalues: int) -> TailFit:
 
 
 def weightwatcher_xmin_peak(eigenvalues: Floats, min_eigenvalues: int) -> TailFit:
-    """WeightWatcher's fix_fingers='xmin_peak': xmin in [log10(0.95 c), 1.5 c) without the last such, over lambda > 1e-5.
+    """WeightWatcher's fix_fingers='xmin_peak': xmin in [log10(0.95 c), 1.5 c] without the largest such, over lambda > 1e-5.
 
-    The last candidate is dropped by the powerlaw package, which wants two at least. powerlaw 2's bound alpha <= 3 is not
-    reproduced (docs/profiles.md).
+    Fitted there by the powerlaw package, which leaves the largest candidate out (powerlaw 1.5; with powerlaw 2, as with
+    WeightWatcher's own fit, this option always fails: docs/profiles.md).
     """
     status = tails.screen(eigenvalues, min_eigenvalues)
     if status != "ok":
@@ -77,10 +77,10 @@ def weightwatcher_xmin_peak(eigenvalues: Floats, min_eigenvalues: int) -> TailFi
         return tails.failed("no_tail", int(x.size))
     peak = tails.esd_peak(x)
     low, high = float(np.log10(0.95 * peak)), 1.5 * peak
-    candidates = np.unique(x[(x >= low) & (x < high)])[:-1]
-    if candidates.size < 2:
+    candidates = np.unique(x[(x >= low) & (x <= high)])[:-1]
+    if candidates.size == 0:
         return tails.failed("no_tail")
-    return tails.best_tail(x, lambda _: (float(candidates[0]), float(candidates[-1])), 2, 2, two_sided=False)
+    return tails.best_tail(x, lambda _: (low, float(candidates[-1])), 2, 2, two_sided=False)
 
 
 def _small_sample(x: Floats) -> TailFit:
