@@ -74,7 +74,7 @@ def headline(analysis: Analysis) -> str:
 def findings(analysis: Analysis) -> list[Finding]:
     """All findings, the most urgent first."""
     rows = {row.ref.name: i for i, row in enumerate(analysis.matrices)}
-    return [*_failed(analysis, rows), *_against_null(analysis, rows), *_among_role(analysis, rows), *_circuits(analysis),
+    return [*_failed(analysis, rows), *_among_role(analysis, rows), *_against_null(analysis, rows), *_circuits(analysis),
             *_power_laws(analysis)]  # fmt: skip
 
 

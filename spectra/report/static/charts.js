@@ -26,7 +26,7 @@ function setUpDepth() {
     const metric = $("depth-metric").value, mode = $("depth-mode").value;
     const traces = profile($("depth-stack").value, metric, mode, mode === "value");
     if (!traces.length) return "No layer has this number";
-    return { traces, layout: { xaxis: { title: { text: "layer" } }, yaxis: { title: { text: metricTitle(metric) + (mode === "value" ? "" : ", " + MODES[mode]) } } } };
+    return { traces, layout: { xaxis: { title: { text: "layer" } }, yaxis: { title: { text: metricTitle(metric) + (mode === "value" ? "" : ",<br>" + MODES[mode]) } } } };
   });
   const norms = numeric.filter((c) => /_norm$/.test(c.name) && c.name !== "log_alpha_norm");
   fill($("norm-metric"), norms.map((c) => [c.name, c.title]));
@@ -76,7 +76,7 @@ function circuitMap(kind, at, mode, stack) {
     z[row.h][x] = found;
     text[row.h][x] = plotText(row.o) + ", head " + row.h + (row.g !== null && row.g !== row.h ? " (k/v head " + row.g + ")" : "") + "<br>" + title + ": " +
       (typeof row.v[at] === "number" ? number(row.v[at]) : plotText(row.s)) +
-      (random && random[0] !== null ? "<br>random " + number(random[0]) + (random[1] !== null ? " ± " + number(random[1], 2) : "") + (random[3] !== null ? ", z " + signed(random[3]) : "") : "");
+      (random && random[0] !== null ? "<br>random " + spread(random) + (random[3] !== null ? ", z " + signed(random[3]) : "") : "");
   }
   const scale = range(here.map((r) => circuitReading(r, at, mode)), mode);
   if (!scale) return "No head has this number";
@@ -105,7 +105,7 @@ function setUpExperts() {
     if (!y.length) return "No expert has this number";
     return { traces: [{ type: "box", x, y, text, customdata: at, boxpoints: y.length > 600 ? "outliers" : "all", jitter: 0.4, pointpos: 0, hoverinfo: "text",
       marker: { color: "#d55e00", size: 4 }, line: { color: "#0072b2", width: 1.4 }, fillcolor: "rgba(0,114,178,0.18)" }],
-    layout: { showlegend: false, xaxis: { title: { text: "layer" } }, yaxis: { title: { text: metricTitle(metric) + (mode === "value" ? "" : ", " + MODES[mode]) } } },
+    layout: { showlegend: false, xaxis: { title: { text: "layer" } }, yaxis: { title: { text: metricTitle(metric) + (mode === "value" ? "" : ",<br>" + MODES[mode]) } } },
     click: (point) => { if (point.customdata !== undefined) choose(Number(point.customdata), { scroll: true }); } };
   });
 }

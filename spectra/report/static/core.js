@@ -33,6 +33,8 @@ function number(value, digits = 4) {
   const text = size >= 1e6 || (size < 1e-3 && size > 0) ? value.toExponential(digits - 1) : String(Number(value.toPrecision(digits)));
   return text.replace("-", "−");
 }
+// mean ± sd; an sd of rounding is none.
+const spread = (found) => number(found[0]) + (found[1] === null ? "" : " ± " + (found[1] < 1e-9 * Math.abs(found[0]) ? "0" : number(found[1], 2)));
 const signed = (value, digits = 3) => (typeof value === "number" && value > 0 ? "+" : "") + number(value, digits);
 
 const metricTitle = (name) => data.columns[columnAt.get(name)].title;
@@ -104,7 +106,7 @@ function layout(extra) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 48, r: 10, t: 8, b: 40 },
     font: { color: css("--ink"), size: 12, family: "system-ui, sans-serif" }, hovermode: "closest",
     hoverlabel: { align: "left", bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink") } },
-    legend: { orientation: "h", y: -0.2, yanchor: "top", font: { size: 11 } }, showlegend: true, ...extra,
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } }, showlegend: true, ...extra,
   };
   made.xaxis = { ...axis(), ...(extra.xaxis || {}) };
   made.yaxis = { ...axis(), ...(extra.yaxis || {}) };

@@ -35,4 +35,4 @@ addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("#coverage details, #glossary details, .finding details")) details.open = true;
   drawStale(true);
 });
-window.spectraReport = { ready: true, milliseconds: performance.now(), draw: () => drawStale(true), csv: csvText };
+window.spectraReport = { ready: true, milliseconds: performance.now(), draw: () => drawStale(true), csv: csvText, choose, find: (name) => rows.findIndex((r) => r.n === name) };

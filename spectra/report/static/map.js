@@ -101,7 +101,7 @@ function sentence(row, metric) {
   const found = nullOf(row, metric), v = value(row, metric);
   let text = metricTitle(metric) + " " + (v === null ? why(row, metric, "value") : number(v));
   if (found && found[0] !== null) {
-    text += "; random " + number(found[0]) + (found[1] !== null ? " ± " + number(found[1], 2) : "") + ", difference " + signed(found[2]);
+    text += "; random " + spread(found) + ", difference " + signed(found[2]);
     text += found[3] !== null ? ", z " + signed(found[3], 3) : "";
   }
   return text + " (" + row.a + " × " + row.b + ")";

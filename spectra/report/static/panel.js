@@ -156,7 +156,7 @@ function numbersOf(row) {
     const cell = (text) => el("td", {}, text);
     body.append(el("tr", {}, el("th", { scope: "row", title: c.name }, c.title + (c.unit && c.unit !== "1" ? " [" + c.unit + "]" : "")),
       el("td", v === null ? { class: "missing" } : {}, shown),
-      cell(found && found[0] !== null ? number(found[0]) + (found[1] !== null ? " ± " + number(found[1], 2) : "") : ""),
+      cell(found && found[0] !== null ? spread(found) : ""),
       cell(found && found[2] !== null ? signed(found[2], 4) : ""), cell(found && found[3] !== null ? signed(found[3], 3) : "")));
   }
   $("numbers").replaceChildren(head, body);

@@ -1,0 +1,147 @@
+"""The page in headless Chromium: no error, no request, and everything that can be pressed works."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spectra.report import write_html
+from spectra.types import Analysis
+from tests.spectra.report.browser import Browser, find_chromium
+from tests.spectra.report.conftest import CONTROL, IMG, SCRIPT, mixture
+
+pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no chromium")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    program = find_chromium()
+    assert program is not None
+    made = Browser(program, tmp_path / "profile")
+    yield made
+    made.close()
+
+
+def quiet(browser: Browser, page: Path) -> None:
+    """No console error, no dialog, and no request but the page itself, what it holds (data:) and what it made (blob:)."""
+    browser.run("new Promise((done) => setTimeout(done, 200))")
+    assert browser.problems == []
+    assert {r for r in browser.requests if not r.startswith(("data:", "blob:"))} <= {page.as_uri(), "about:blank"}
+
+
+def choose(browser: Browser, select: str, value: str) -> None:
+    browser.run(
+        f"(() => {{ const s = document.getElementById({json.dumps(select)}); s.value = {json.dumps(value)};"
+        "for (const t of ['input', 'change']) s.dispatchEvent(new Event(t, { bubbles: true })); })()"
+    )
+
+
+def test_map_click_and_keys(browser: Browser, analysis: Analysis, page: Path) -> None:
+    write_html(analysis, page)
+    browser.open(page)
+    browser.run("window.spectraReport.draw()")
+    assert browser.run("document.querySelectorAll('#heat button').length") >= 8 * 7
+    colours = "new Set([...document.querySelectorAll('#heat button')].map((b) => b.style.background)).size"
+    assert browser.run(colours) > 10
+    assert browser.run("document.querySelectorAll('#heat button.none').length") == 2  # the NaN and the zero matrix
+    label = "model.layers.3.mlp.down_proj.weight"
+    browser.run(
+        f"[...document.querySelectorAll('#heat button')].find((b) => b.ariaLabel.startsWith('{label}')).click()"
+    )
+    assert browser.run("document.getElementById('panel-name').textContent") == label
+    browser.wait("document.querySelectorAll('#esd .bars .point').length > 5")
+    assert browser.run("document.querySelectorAll('#ccdf .scatterlayer .trace').length") >= 4
+    assert browser.run("document.querySelectorAll('#hill .scatterlayer .trace').length") >= 4
+    row = next(r for r in analysis.matrices if r.ref.name == label)
+    assert f"{row.values['alpha_hill']:.3f}"[:4] in browser.run("document.getElementById('numbers').innerText")
+    browser.run(
+        f"[...document.querySelectorAll('#heat button')].find((b) => b.ariaLabel.startsWith('{label}')).focus()"
+    )
+    browser.press("ArrowLeft")
+    browser.press("ArrowUp")
+    browser.press("Enter")
+    assert browser.run("document.getElementById('panel-name').textContent") == "model.layers.2.mlp.up_proj.weight"
+    assert "degenerate" in browser.run("document.getElementById('esd').textContent")
+    for mode in ("value", "z"):
+        choose(browser, "map-mode", mode)
+        assert browser.run(colours) > 5
+    quiet(browser, page)
+
+
+def test_table_sorts_filters_and_downloads(browser: Browser, analysis: Analysis, page: Path, tmp_path: Path) -> None:
+    write_html(analysis, page)
+    browser.open(page)
+    first = "document.querySelector('#table tbody tr').cells[0].textContent"
+    ok = [r for r in analysis.matrices if r.values["stable_rank"] is not None]
+    for wanted in (min, max):
+        browser.run(
+            "[...document.querySelectorAll('#table thead button')].find((b) => b.dataset.column === 'stable_rank').click()"
+        )
+        assert browser.run(first) == wanted(ok, key=lambda r: r.values["stable_rank"] or 0.0).ref.name
+    assert browser.run("document.querySelectorAll('#table tbody tr').length") == 50
+    choose(browser, "row-name", "self_attn")
+    choose(browser, "row-role", "q")
+    assert browser.run("document.querySelectorAll('#table tbody tr').length") == 8
+    browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.run("document.getElementById('csv').click()")
+    target, until = tmp_path / "spectra.csv", time.monotonic() + 20
+    while not target.exists():
+        assert time.monotonic() < until, list(tmp_path.iterdir())
+        time.sleep(0.05)
+    rows = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
+    assert len(rows) == 8 and {r["role"] for r in rows} == {"q"} and float(rows[0]["null_alpha_hill_mean"]) > 1
+    quiet(browser, page)
+
+
+def test_hostile_names_stay_text(browser: Browser, analysis: Analysis, page: Path) -> None:
+    write_html(mixture(analysis, 3), page)
+    browser.open(page)
+    for name in (IMG, SCRIPT, CONTROL):
+        index = browser.run(f"window.spectraReport.find({json.dumps(name)})")
+        browser.run(f"window.spectraReport.choose({index})")
+        browser.run("window.spectraReport.draw()")
+        shown = browser.run("document.getElementById('panel-name').textContent")
+        assert shown == name or (name == CONTROL and "\x1b" not in shown and "\u202e" not in shown)
+    assert browser.run("document.images.length") == 0
+    assert browser.run("document.querySelectorAll('script').length") == 3
+    quiet(browser, page)
+
+
+@pytest.mark.parametrize("experts", [0, 100])
+def test_everything_is_drawn_quickly(browser: Browser, analysis: Analysis, page: Path, experts: int) -> None:
+    write_html(mixture(analysis, experts) if experts else analysis, page)
+    browser.open(page)
+    assert (
+        browser.run("window.spectraReport.milliseconds") < 10_000
+    )  # 1 s where nothing else runs; see the report's docs
+    browser.run("window.spectraReport.draw()")
+    plots = browser.run(
+        "[...document.querySelectorAll('.plot')].filter((p) => !p.querySelector('.main-svg, .empty')).map((p) => p.id)"
+    )
+    assert plots == []
+    browser.run("document.getElementById('theme').click()")
+    assert browser.run("document.documentElement.dataset.theme") == "light"
+    if experts:
+        assert browser.run("document.querySelectorAll('#expert-plot .boxlayer .trace').length") > 0
+        browser.run("document.querySelector('#table thead button').click()")
+        choose(browser, "map-stack", "encoder")
+        assert browser.run("document.querySelectorAll('#heat button').length") == 24
+    quiet(browser, page)
+
+
+def test_light_dark_phone(browser: Browser, analysis: Analysis, page: Path, tmp_path: Path) -> None:
+    write_html(analysis, page)
+    browser.open(page)
+    sizes = []
+    for width, dark in ((1280, False), (1280, True), (390, False)):
+        browser.screenshot(tmp_path / "shot.png", width, dark=dark)
+        sizes.append((tmp_path / "shot.png").stat().st_size)
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth + 1"), "the page scrolls sideways"
+    assert len(set(sizes)) == 3
+    quiet(browser, page)
