@@ -95,7 +95,8 @@ class _Run:
         self.started = time.perf_counter()
         self.device = devices.resolve(options.device)
         self.workers = options.workers or devices.cores()
-        self.nulls = _nulls(options)
+        profile = profiles.lookup(options.profile)
+        self.nulls = NullCache(options.seed, options.fit, options.null_cache, profile) if options.null else None
         self.rows: dict[str, MatrixRow] = {}
         self.circuits: dict[str, list[CircuitRow]] = {}
         self.digests: dict[str, str] = {}
@@ -258,17 +259,16 @@ class _Run:
                 for row in self.circuits.get(a.module, ())
             ),
             coverage=plan.coverage,
-            notes=(*plan.notes, *notes(checkpoint, plan, self.is_update), *profile_notes(self.options)),
+            notes=(
+                *plan.notes,
+                *notes(checkpoint, plan, self.is_update),
+                *profiles.lookup(self.options.profile).notes(),
+            ),
         )
 
 
 def _shape(ref: MatrixRef) -> tuple[int, int]:
     return min(ref.rows, ref.cols), max(ref.rows, ref.cols)
-
-
-def _nulls(options: AnalysisOptions) -> NullCache | None:
-    profile = profiles.lookup(options.profile)
-    return NullCache(options.seed, options.fit, options.null_cache, profile) if options.null else None
 
 
 def _draw(nulls: NullCache, shape: tuple[int, int]) -> Callable[[], object]:
@@ -319,12 +319,6 @@ def quantisation_notes(plan: Plan) -> list[str]:
         f"Quantised weights ({listed}) are analysed as dequantised: the smallest eigenvalues, and with them fix-finger and "
         "numerical rank, carry quantisation noise."
     ]
-
-
-def profile_notes(options: AnalysisOptions) -> list[str]:
-    """The quirks of a profile that is not the default."""
-    note = profiles.lookup(options.profile).note()
-    return [note] if note else []
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -50,9 +50,9 @@ class Profile:
     columns: Columns | None = None
     scale_bound: tuple[Name, ...] = ()
 
-    def note(self) -> str | None:
-        """The quirks as one note; None for the default."""
-        return f"Profile {self.name}: {' '.join(self.quirks)} See docs/profiles.md." if self.quirks else None
+    def notes(self) -> tuple[str, ...]:
+        """The quirks as one note; none for the default."""
+        return (f"Profile {self.name}: {' '.join(self.quirks)} See docs/profiles.md.",) if self.quirks else ()
 
 
 def weightwatcher_columns(
