@@ -298,6 +298,32 @@ def track(
         console.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
+@common.guarded
+def plot(
+    source: Annotated[Path, typer.Argument(help="analysis.json, or the JSON of spectra track.")],
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")],
+    format: Annotated[str, typer.Option(help="pdf, svg or png.")] = "pdf",
+    matrix: Annotated[
+        list[str] | None, typer.Option(help="Draw the ESD of this matrix (repeatable). [default: one of each role]")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Figures for papers: ESDs with fits, alpha by layer and role, heat map, circuits, norms; trajectories of a track."""
+    from spectra import figures, results, tracking
+
+    from . import terminal
+
+    source, folder = source.expanduser(), out.expanduser()
+    if "steps" in results.read_object(source):
+        written = figures.draw_track(tracking.read_track(source), folder, format)
+    else:
+        written = figures.draw_analysis(results.read_json(source), folder, format, tuple(matrix or ()))
+    console = terminal.Output()
+    for path in written:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     """Entry point."""
     app()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from spectra.analysis import Listener, analyze
@@ -14,9 +14,9 @@ from spectra.atomic import write_whole
 from spectra.checkpoint import open_checkpoint
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
-from spectra.results import read_json, write_json
+from spectra.results import read_json, read_object, write_json
 from spectra.track import Track, track
-from spectra.types import Analysis
+from spectra.types import SCHEMA_VERSION, Analysis
 
 
 def step_of(path: str) -> int | None:
@@ -95,6 +95,23 @@ def _key(path: str, options: AnalysisOptions) -> str:
     finally:
         checkpoint.close()
     return hashlib.sha256(json.dumps(deciding, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def read_track(path: Path) -> Track:
+    """Read what `write_track` wrote.
+
+    Raises:
+        SpectraError: the file is missing or no track.
+    """
+    made = read_object(path)
+    names = {field.name for field in fields(Track)}
+    if set(made) != names or made.get("schema_version") != SCHEMA_VERSION:
+        raise SpectraError(f"{path} is no track of this version. Expected a file written by spectra track --out.")
+    made |= {"steps": tuple(made["steps"]), "sources": tuple(made["sources"])}
+    made["norms"] = {group: tuple(series) for group, series in made["norms"].items()}
+    for table in ("matrices", "roles", "circuits"):
+        made[table] = {k: {c: tuple(series) for c, series in columns.items()} for k, columns in made[table].items()}
+    return Track(**made)
 
 
 def write_track(found: Track, path: Path) -> None:

@@ -20,7 +20,7 @@ LEVELS = {
     "circuits": 2, "metrics": 2, "profiles": 2, "panel": 3, "null": 4, "null_cache": 5, "options": 6,
     "uncertainty": 7, "naming": 1, "checkpoint": 1, "torch_route": 2, "devices": 1, "serialize": 1, "journal": 2,
     "provenance": 1, "work": 8, "pipeline": 9, "selection": 2, "update": 4, "compare": 7, "analysis": 10,
-    "results": 11, "summary": 11, "comparing": 12, "track": 2, "tracking": 12, "report": 12,
+    "results": 11, "summary": 11, "comparing": 12, "track": 2, "tracking": 12, "figures": 13, "report": 12,
 }  # fmt: skip
 
 

@@ -267,6 +267,19 @@ def test_track(env: dict[str, str], tmp_path: Path) -> None:
     refused(spectra(env, "track", paths[0], "--quiet"), "at least two")
 
 
+def test_plot(env: dict[str, str], ckpt: Path, tmp_path: Path) -> None:
+    assert spectra(env, "analyze", ckpt, "--out", tmp_path / "a.json", "--quiet").returncode == 0
+    found = spectra(env, "plot", tmp_path / "a.json", "--out", tmp_path / "figures", "--format", "svg")
+    assert found.returncode == 0, found.stderr
+    assert {"alpha.svg", "heatmap.svg", "circuits.svg", "norms.svg"} <= {
+        p.name for p in (tmp_path / "figures").iterdir()
+    }
+    refused(spectra(env, "plot", tmp_path / "no.json", "--out", tmp_path / "f"), "no.json")
+    refused(
+        spectra(env, "plot", tmp_path / "a.json", "--out", tmp_path / "f", "--format", "gif"), "gif", "pdf, svg, png"
+    )
+
+
 def test_compare(env: dict[str, str], ckpt: Path, tmp_path: Path) -> None:
     tensors = llama_tensors()
     rng = np.random.default_rng(1)

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
 from spectra.track import Track
-from spectra.tracking import step_of, track_paths, write_track
+from spectra.tracking import read_track, step_of, track_paths, write_track
 from tests.spectra.conftest import LLAMA_CONFIG, llama_tensors
 
 QUICK = AnalysisOptions(workers=1, null_cache=None, null=False)
@@ -69,6 +69,10 @@ def test_trajectories_in_the_order_of_steps(run: list[str], tmp_path: Path) -> N
     assert set(found.norms) == {"embed", "layer 0", "layer 1"}
     write_track(found, tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text())["steps"] == [100, 200, 500, 1000]
+    assert read_track(tmp_path / "t.json") == found
+    (tmp_path / "no.json").write_text("{}")
+    with pytest.raises(SpectraError, match="no track"):
+        read_track(tmp_path / "no.json")
 
 
 def test_an_eleventh_checkpoint_is_the_only_one_analysed(tmp_path: Path) -> None:
