@@ -164,12 +164,11 @@ class _Run:
             row, product = None, None
             if known is None and safe_scale(matrix) == 1.0:
                 product = gram(matrix, over_rows(ref), lend=True)  # used up before this thread's next matrix
-            if ref.name not in self.rows:
-                if known is None:
-                    known = spectrum(matrix) if product is None else spectrum_of_gram(product, (ref.rows, ref.cols))
-                row = matrix_row(ref, matrix, known, self.options)
+            if known is None and ref.name not in self.rows:
+                known = spectrum(matrix) if product is None else spectrum_of_gram(product, (ref.rows, ref.cols))
             factors = attention_factors(matrix, ref, mine, self.options, product)
-            if row is not None:
+            if known is not None and ref.name not in self.rows:  # a profile's windows reuse the buffer of the product
+                row = matrix_row(ref, matrix, known, self.options)
                 row = replace(row, seconds=time.perf_counter() - started)
             return Finished(ref=ref, row=row, factors=factors)
 

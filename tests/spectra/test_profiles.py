@@ -190,6 +190,15 @@ def test_farms_removes_most_of_what_the_aspect_ratio_does() -> None:
     assert abs(theirs[1] - theirs[0]) < 0.1
 
 
+def test_circuits_are_the_same_by_every_profile(llama: Path) -> None:
+    """Windows are computed in the same thread's buffers as the Gram matrices that the circuits use."""
+    found = [
+        analyze(llama, options=AnalysisOptions(profile=profile, null=False)).circuits
+        for profile in ("default", "farms")
+    ]
+    assert found[0] and found[0] == found[1]
+
+
 def test_non_finite_windows_are_no_numbers() -> None:
     assert np.isnan(windows.pooled_eigenvalues(Stored(np.full((8, 12), np.nan), "float64"))).all()
     W = np.random.default_rng(0).standard_normal((10, 12))
