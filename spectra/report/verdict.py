@@ -193,8 +193,13 @@ def _circuits(analysis: Analysis) -> Iterator[Finding]:
             f"{counted(line.count, 'head')}{random}; lowest layer {line.lowest_layer[0]} ({line.lowest_layer[1]:.3f}), lowest "
             f"head {low.head} of {low.module} ({number(summary.number(low, 'pseudo_rank'), '.3f')})."
         )
+    failed = [row for row in analysis.circuits if row.status != "ok"]
+    if failed:
+        states = ", ".join(dict.fromkeys(row.status for row in failed))
+        modules = ", ".join(dict.fromkeys(row.module for row in failed))
+        sentences.append(f"{counted(len(failed), 'circuit')} gave no numbers ({states}): {modules}.")
     if sentences:
-        yield Finding(heading="Attention circuits", sentences=tuple(sentences))
+        yield Finding(heading="Attention circuits", sentences=tuple(sentences), tone="notable" if failed else "plain")
 
 
 def _power_laws(analysis: Analysis) -> Iterator[Finding]:

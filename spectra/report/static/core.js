@@ -8,7 +8,7 @@ const nullAt = new Map(data.nulls.map((name, i) => [name, i]));
 // A name from a file: control, direction and other invisible characters made visible.
 const clean = (text) => String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => "\\u{" + c.codePointAt(0).toString(16) + "}");
 // The same for plotly, which reads tags and entities in every text it draws.
-const plotText = (text) => clean(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "%\u200b{");
+const plotText = (text) => clean(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
 function el(tag, attributes, ...children) {
   const made = document.createElement(tag);

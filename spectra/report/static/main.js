@@ -33,6 +33,9 @@ if (rows.length) {
 }
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("#coverage details, #glossary details, .finding details")) details.open = true;
+  document.documentElement.dataset.theme = "light"; // paper is white; plotly paints with the colours of the moment
+  for (const id of charts.keys()) stale.add(id);
   drawStale(true);
 });
+addEventListener("afterprint", () => setTheme(theme));
 window.spectraReport = { ready: true, milliseconds: performance.now(), draw: () => drawStale(true), csv: csvText, choose, find: (name) => rows.findIndex((r) => r.n === name) };

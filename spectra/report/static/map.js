@@ -18,7 +18,8 @@ function pickers(section, start, then, known = hasNull, columns = numeric, stack
     mode.disabled = found.length < 2;
   };
   modes();
-  fill(stack, stacks.map((s) => [s, s || "main"]));
+  const size = (s) => rows.filter((r) => r.k === s).length;
+  fill(stack, stacks.map((s) => [s, s || "main"]), stacks.slice().sort((a, b) => size(b) - size(a))[0]);
   stack.closest("label").hidden = stacks.length < 2;
   metric.addEventListener("change", () => { modes(); then(); });
   mode.addEventListener("change", then);

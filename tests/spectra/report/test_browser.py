@@ -7,12 +7,18 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from spectra.analysis import analyze
+from spectra.options import AnalysisOptions
+from spectra.panel import FitOptions
 from spectra.report import write_html
 from spectra.types import Analysis
+from tests.spectra.conftest import Save, llama_tensors
 from tests.spectra.report.browser import Browser, find_chromium
 from tests.spectra.report.conftest import CONTROL, IMG, SCRIPT, mixture
 
@@ -133,6 +139,26 @@ def test_everything_is_drawn_quickly(browser: Browser, analysis: Analysis, page:
         choose(browser, "map-stack", "encoder")
         assert browser.run("document.querySelectorAll('#heat button').length") == 24
     quiet(browser, page)
+
+
+def test_lesser_analyses(browser: Browser, analysis: Analysis, page: Path, save: Save) -> None:
+    plain = AnalysisOptions(workers=1, circuits=False, null=False, fit=FitOptions(fits=("gof",)))
+    unknown = {f"thing{i}": value for i, value in enumerate(llama_tensors().values())}
+    low = {"a.weight": np.outer(np.arange(1.0, 41.0), np.ones(30)).astype(np.float32)}
+    for found in (
+        replace(analysis, matrices=(), circuits=()),
+        replace(analysis, matrices=analysis.matrices[:1], circuits=()),
+        replace(analysis, matrices=tuple(replace(row, tail=None) for row in analysis.matrices)),
+        analyze(save(llama_tensors(), name="plain"), options=plain),
+        analyze(save(unknown, None, name="unknown"), options=AnalysisOptions(workers=1)),
+        analyze(save(low, None, name="low"), options=AnalysisOptions(workers=1, null=False)),  # as the update of a LoRA
+    ):
+        write_html(found, page)
+        browser.open(page)
+        browser.run("window.spectraReport.draw()")
+        undrawn = "[...document.querySelectorAll('.plot')].filter((p) => !p.querySelector('.main-svg, .empty')).length"
+        assert browser.run(undrawn) == 0
+        quiet(browser, page)
 
 
 def test_light_dark_phone(browser: Browser, analysis: Analysis, page: Path, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""`spectra report` and `spectra analyze --html` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save_file
+
+from tests.spectra.conftest import LLAMA_CONFIG, llama_tensors
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = (sys.executable, "-W", "error", "-c", "from spectra_cli.spectra_app import main; main()")
+
+
+@pytest.fixture
+def ckpt(tmp_path: Path) -> Path:
+    folder = tmp_path / "ckpt"
+    folder.mkdir()
+    save_file(llama_tensors(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG))
+    return folder
+
+
+def spectra(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [*RUN, *(str(a) for a in args)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False, env=dict(os.environ)
+    )
+
+
+def test_the_same_page_with_and_without_the_checkpoint(ckpt: Path, tmp_path: Path) -> None:
+    out, first, second = tmp_path / "a.json", tmp_path / "1.html", tmp_path / "2.html"
+    found = spectra("analyze", ckpt, "--out", out, "--html", first, "--quiet")
+    assert found.returncode == 0 and f"wrote {first}" in found.stdout, found
+    (ckpt / "model.safetensors").unlink()
+    found = spectra("report", out, "--html", second)
+    assert (found.returncode, found.stdout, found.stderr) == (0, f"wrote {second}\n", "")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_bad_input_is_one_message(ckpt: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.json"
+    assert spectra("analyze", ckpt, "--out", out, "--quiet").returncode == 0
+    before = out.read_bytes()
+    for args, words in (
+        (("report", out, "--html", out), "written twice"),
+        (("report", tmp_path / "none.json", "--html", tmp_path / "r.html"), "Cannot read"),
+        (("report", out, "--html", tmp_path / "no" / "r.html"), "does not exist"),
+        (("report", ckpt / "config.json", "--html", tmp_path / "r.html"), "schema version"),
+        (("analyze", ckpt, "--html", ckpt / "config.json", "--quiet"), "part of the checkpoint"),
+        (("analyze", ckpt, "--html", out, "--out", out, "--quiet"), "written twice"),
+    ):
+        found = spectra(*args)
+        assert found.returncode == 2 and found.stderr.startswith("error: ") and words in found.stderr, found
+        assert found.stderr.count("\n") == 1 and found.stdout == ""
+    assert out.read_bytes() == before and not (tmp_path / "r.html").exists()
