@@ -241,6 +241,12 @@ class Analysis:
         source = self.provenance.get("source")
         return f"<Analysis of {source}: {len(self.matrices)} matrices, {len(self.circuits)} circuits>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a line a role, what stands out, two figures."""
+        from spectra.figures.notebook import html  # at call time: data does not import what draws it
+
+        return html(self)
+
     def to_pandas(self, table: Literal["matrices", "circuits", "coverage"] = "matrices") -> pandas.DataFrame:
         """One row a matrix (a circuit, a tensor), columns as in the CSV; missing numbers are NaN. Needs pandas.
 

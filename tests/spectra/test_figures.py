@@ -71,3 +71,12 @@ def test_a_track(analysis: Analysis, tmp_path: Path) -> None:
     written = figures.draw_track(track([(0, analysis), (10, later)]), tmp_path, "svg")
     assert {p.stem for p in written} == {"trajectories", "circuits", "norms"}
     assert "training step" in written[0].read_text()
+
+
+def test_a_notebook_shows_a_table_and_plots(analysis: Analysis) -> None:
+    page = analysis._repr_html_()
+    assert "Hill alpha" in page and page.count("data:image/png;base64") == 2 and "<script" not in page
+    evil = {"<img src=x onerror=alert(1)>.weight": np.full((20, 30), np.nan)}
+    shown = analyze(evil, options=QUICK)._repr_html_()
+    assert "<img src=x" not in shown and "non_finite" in shown
+    assert len(repr(analysis)) < 200
