@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from spectra import metrics
+from spectra import metrics, profiles
 from spectra.metrics import Metric
 from spectra.report.text import rounded
 from spectra.types import ROLES, Analysis, CircuitRow, Histogram, MatrixRow, NullValue, TailCurve
@@ -29,6 +29,7 @@ def payload(analysis: Analysis) -> dict[str, Any]:
     thin = len(analysis.matrices) > MANY_ROWS
     found = {row.ref.role for row in analysis.matrices}
     return {
+        "pooled": _fits_are_pooled(analysis),
         "source": str(analysis.provenance.get("source", "")),
         "columns": [_describe(metric) for metric in columns],
         "nulls": nulls,
@@ -43,7 +44,7 @@ def payload(analysis: Analysis) -> dict[str, Any]:
 
 def present_columns(analysis: Analysis) -> list[Metric]:
     """Metrics that this analysis has: of a fit that was not asked for nothing is shown."""
-    known = (*metrics.MATRIX_METRICS, *metrics.UNCERTAINTY_METRICS)
+    known = tuple(metrics.BY_NAME.values())
     rows = analysis.matrices
     silent = {
         metric.name.removesuffix("_status")
@@ -56,6 +57,12 @@ def present_columns(analysis: Analysis) -> list[Metric]:
         if any(metric.name in row.values for row in rows)
         and not any(metric.name == fit or metric.name.startswith(f"{fit}_") for fit in silent)
     ]
+
+
+def _fits_are_pooled(analysis: Analysis) -> bool:
+    """Whether the fits are of other eigenvalues than the matrix' own (profile farms): they cannot be drawn over its ESD."""
+    name = analysis.provenance.get("options", {}).get("profile", "default")
+    return name in profiles.PROFILES and profiles.PROFILES[name].pool is not None
 
 
 def _describe(metric: Metric) -> dict[str, Any]:

@@ -111,8 +111,10 @@ def glossary(analysis: Analysis) -> list[GlossaryGroup]:
     shown = present_columns(analysis)
     fits = tuple(m for m in shown if m in metrics.FIT_METRICS)
     tests = tuple(m for m in shown if m in metrics.UNCERTAINTY_METRICS)
-    shapes = tuple(m for m in shown if m not in fits and m not in tests)
+    shapes = tuple(m for m in shown if m in metrics.SHAPE_METRICS)
+    others = tuple(m for m in shown if m not in (*fits, *tests, *shapes))
     groups = [("Power laws", fits), ("Norms, ranks, bulk", shapes), ("Tests of the power law", tests)]
+    groups.append(("Columns of the profile", others))
     if analysis.circuits:
         groups.append(("Attention circuits", metrics.CIRCUIT_METRICS))
     return [GlossaryGroup(title=title, metrics=found) for title, found in groups if found]

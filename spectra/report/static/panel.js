@@ -27,7 +27,7 @@ function choose(index, { scroll = false, among = null } = {}) {
   $("before").disabled = index === 0;
   $("after").disabled = index === rows.length - 1;
   $("panel-name").textContent = clean(row.n);
-  $("panel-what").textContent = [row.k, row.r, layerLabel(row), row.e === null ? "" : "expert " + row.e, row.a + " × " + row.b + " (M = " + row.M + ")", row.d, "status " + row.s]
+  $("panel-what").textContent = [row.k, row.r, layerLabel(row), row.e === null ? "" : "expert " + row.e, row.a + " × " + row.b + " (M = " + row.M + ")", row.d, "status " + row.s, data.pooled ? "fits are of windows cut from the matrix, so they are not drawn" : ""]
     .filter(Boolean).map(clean).join(" · ");
   numbersOf(row);
   markSelected();
@@ -37,6 +37,7 @@ function choose(index, { scroll = false, among = null } = {}) {
 
 // Fits that exist: alpha, xmin, tail size m.
 function fitsOf(row) {
+  if (data.pooled) return []; // of other eigenvalues than those drawn
   return FITS.filter(([name]) => columnAt.has(name) && value(row, name) !== null).map(([name, label, tone, dash]) => ({
     label: label + " α " + number(value(row, name), 3), alpha: value(row, name), xmin: value(row, name + "_xmin"), m: value(row, name + "_tail_size"), tone, dash,
   }));
@@ -135,7 +136,7 @@ function drawHill() {
       error_y: { type: "data", array: [(fit.alpha - 1) / Math.sqrt(fit.m)], color: fit.tone, thickness: 1.2 },
       text: ["k " + fit.m + ", " + fit.label], hoverinfo: "text" });
   }
-  const found = columnAt.has("alpha_hill") ? nullOf(row, "alpha_hill") : null;
+  const found = columnAt.has("alpha_hill") && !data.pooled ? nullOf(row, "alpha_hill") : null;
   if (found && found[0] !== null) {
     traces.push({ type: "scatter", mode: "markers", name: "random matrix, Hill", x: [row.M >> 1], y: [found[0]], marker: { color: css("--dim"), size: 10, symbol: "x" }, hoverinfo: "name" });
   }

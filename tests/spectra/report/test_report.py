@@ -138,6 +138,13 @@ def test_every_kind_of_analysis(save: Save, options: AnalysisOptions) -> None:
     assert ("fix-finger" in text.split("Glossary")[-1]) == ("fix_finger" in options.fit.fits and bool(found.matrices))
 
 
+@pytest.mark.parametrize(("profile", "pooled"), [("weightwatcher-0.7.7", False), ("farms", True)])
+def test_profiles(save: Save, profile: str, pooled: bool) -> None:
+    found = parse(render_html(analyze(save(llama_tensors()), options=AnalysisOptions(workers=1, profile=profile))))
+    assert json.loads(found.data)["pooled"] is pooled
+    assert ("ww_norm" in found.text) != pooled and f"Profile {profile}" in found.text
+
+
 def test_nothing_analysed(analysis: Analysis) -> None:
     text = parse(render_html(replace(analysis, matrices=(), circuits=()))).text
     assert "No matrix was analysed" in text and "All matrices" not in text
