@@ -102,6 +102,13 @@ def compare(
     Raises:
         SpectraError: no matrix of A has a counterpart in B.
     """
+    for name in ("profile", "fit"):
+        x, y = (analysis.provenance.get("options", {}).get(name) for analysis in (a, b))
+        if x != y:
+            raise SpectraError(
+                f"The analyses were made with different conventions ({name}: {x} and {y}); their numbers do not compare. "
+                "Analyse one of them again with the other's options."
+            )
     rows, only_a, only_b = match(a, b)
     if not rows:
         raise SpectraError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from spectra.checkpoint import open_checkpoint
 from spectra.compare import Comparison, compare, match, verdict
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
+from spectra.panel import FitOptions
 from spectra.stored import Stored
 from spectra.update import overlap, update
 from tests.spectra.conftest import LLAMA_CONFIG, Save, llama_tensors
@@ -121,6 +123,13 @@ def test_names_may_differ_where_the_place_is_the_same(save: Save) -> None:
     pairs, only_a, only_b = match(analyses[0], analyses[1])
     assert len(pairs) == 15 and not only_a and not only_b
     assert all(y.ref.name == "module." + x.ref.name for x, y in pairs)
+
+
+def test_other_conventions_are_refused(save: Save) -> None:
+    folder = save(llama_tensors(), name="a")
+    two_sided = analyze(folder, options=replace(QUICK, fit=FitOptions(two_sided=True)))
+    with pytest.raises(SpectraError, match="different conventions"):
+        compare(analyze(folder, options=QUICK), two_sided)
 
 
 def test_nothing_in_common(save: Save) -> None:
