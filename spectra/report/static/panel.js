@@ -67,7 +67,9 @@ function drawEsd() {
     type: "bar", name, x: centres.filter((x) => keep(x)), y: counts.filter((_, i) => keep(centres[i])), width, marker: { color: tone, line: { width: 0 } },
     hovertemplate: "%{y} eigenvalues near 10^%{x:.2f}<extra></extra>",
   });
-  const traces = [bar("eigenvalues", (x) => x <= cut, "#8a97a6")], top = Math.max(...counts, 2), spikes = value(row, "n_spikes");
+  const starts = fitsOf(row).map((f) => f.m * (1 - 10 ** (width * (1 - f.alpha)))), highest = Math.max(...counts, 2);
+  const top = Math.max(highest, Math.min(3 * highest, Math.max(0, ...starts)));
+  const traces = [bar("eigenvalues", (x) => x <= cut, "#8a97a6")], spikes = value(row, "n_spikes");
   if (cut < high) traces.push(bar("above threshold (" + number(spikes) + ")", (x) => x > cut, "#cc79a7"));
   for (const fit of fitsOf(row)) {
     const begin = Math.log10(fit.xmin), xs = [], ys = [];
