@@ -104,7 +104,7 @@ def analyze(
     """Analyse every weight matrix of a checkpoint."""
     from spectra import results, summary
     from spectra.analysis import analyze as run
-    from spectra.atomic import check_writable, is_stream
+    from spectra.atomic import is_stream
     from spectra.errors import SpectraError
     from spectra.journal import journal_path
     from spectra.options import AnalysisOptions
@@ -115,10 +115,7 @@ def analyze(
     if resume and out is None:
         raise SpectraError("--resume needs --out: finished matrices are kept beside the output file.")
     out, html, csv, parquet = (path.expanduser() if path is not None else None for path in (out, html, csv, parquet))
-    for path in results.targets(out, csv, parquet, html):
-        check_writable(path)
-        for source in (checkpoint, base):
-            results.check_apart(path, source)
+    results.check_targets(results.targets(out, csv, parquet, html), (checkpoint, base))
     given = results.read_object(config.expanduser()) if config is not None else None
     options = AnalysisOptions(
         fit=FitOptions(fits=parse_fits(fit), min_tail=min_tail, two_sided=two_sided),
@@ -223,15 +220,12 @@ def compare(
 ) -> None:
     """What changed from A to B: metrics, and between checkpoints the spectrum of every update B - A."""
     from spectra import comparing, results
-    from spectra.atomic import check_writable
 
     from . import memory, progress, terminal
 
     if out is not None:
         out = out.expanduser()
-        check_writable(out)
-        for source in (a, b):
-            results.check_apart(out, source)
+        results.check_targets([out], (a, b))
     memory.reuse_freed_memory()
     with progress.ProgressBar(quiet) as listener:
         found = comparing.compare_paths(a, b, workers=workers, listener=listener)
@@ -270,16 +264,13 @@ def track(
 ) -> None:
     """Follow a training run over its checkpoints: exponents, ranks, norms and circuits against the step."""
     from spectra import results, tracking
-    from spectra.atomic import check_writable
     from spectra.options import AnalysisOptions
 
     from . import memory, progress, terminal
 
     if out is not None:
         out = out.expanduser()
-        check_writable(out)
-        for source in checkpoints:
-            results.check_apart(out, source)
+        results.check_targets([out], checkpoints)
     folder = keep.expanduser() if keep is not None else out.with_suffix(".analyses") if out is not None else None
     memory.reuse_freed_memory()
     with progress.ProgressBar(quiet) as listener:

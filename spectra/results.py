@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spectra import metrics, serialize
-from spectra.atomic import write_whole
+from spectra.atomic import check_writable, write_whole
 from spectra.errors import SpectraError
 from spectra.types import SCHEMA_VERSION, Analysis, Coverage, MatrixRow
 
@@ -144,6 +144,18 @@ def targets(out: Path | None, csv: Path | None, parquet: Path | None, html: Path
             f"{min(twice)} would be written twice. Give --out, --html, --csv and --parquet different names."
         )
     return found
+
+
+def check_targets(paths: Sequence[Path], sources: Sequence[str | None]) -> None:
+    """Refuse outputs that cannot be written or would replace a file of a checkpoint, before the work rather than after.
+
+    Raises:
+        SpectraError: which one, and why.
+    """
+    for path in paths:
+        check_writable(path)
+        for source in sources:
+            check_apart(path, source)
 
 
 def check_apart(path: Path, source: str | None) -> None:
