@@ -322,9 +322,14 @@ def test_a_stream_gets_the_json(env: dict[str, str], ckpt: Path, tmp_path: Path)
 def test_interrupt_does_not_wait_for_lapack(env: dict[str, str], tmp_path: Path) -> None:
     W = np.random.default_rng(0).standard_normal((3500, 3500)).astype(np.float32)  # several seconds in one call
     save_file({"w.weight": W}, tmp_path / "w.safetensors")
-    command = [*RUN, "analyze", str(tmp_path / "w.safetensors")]
+    command = [*RUN, "analyze", str(tmp_path / "w.safetensors"), "--out", str(tmp_path / "a.json")]
     process = subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.PIPE)
-    time.sleep(2.0)
+    journal = tmp_path / "a.json.partial.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not journal.exists() or "digest" not in journal.read_text()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.3)  # the matrix is read; its worker is in the Gram matrix or the eigensolver
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130 and b"interrupted" in stderr
