@@ -70,8 +70,8 @@ def analyze(
         options: see `AnalysisOptions`; default: everything but `uncertainty`.
         base: for a LoRA adapter, the checkpoint to merge it into.
         config: the model's config where `source` carries none (head counts for circuits and fused projections).
-        journal: file for finished rows; with `resume`, rows found there are not computed again. Deleted by the caller
-            (`Journal.delete`) once the result is safe.
+        journal: file for finished rows; with `resume`, rows found there are not computed again. The caller deletes
+            it once the result is safe.
         listener: is told of progress and of sentences for the user (downloads).
 
     Raises:
@@ -117,13 +117,14 @@ class _Run:
         plan = select(without_ties(plan, checkpoint), self.options.include, self.options.exclude)
         if not self.options.circuits:
             plan = replace(plan, attention=())
-        header = {
-            "checkpoint": checkpoint.identity(),
-            "config": hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True, default=str).encode()).hexdigest(),
-            "options": self.options.deciding(),
-            "schema": SCHEMA_VERSION,
-        }
         if journal is not None:
+            config = json.dumps(checkpoint.config, sort_keys=True, default=str)
+            header = {
+                "checkpoint": checkpoint.identity(),
+                "config": hashlib.sha256(config.encode()).hexdigest(),
+                "options": self.options.deciding(),
+                "schema": SCHEMA_VERSION,
+            }
             self.journal = stack.enter_context(Journal(journal, header, resume=resume))
             self._restore(self.journal)
         self._compute(checkpoint, plan, route)

@@ -40,6 +40,15 @@ def check_writable(path: Path) -> None:
         raise _refuse(path, error) from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole; errors as `write_whole`."""
+
+    def write(staged: Path) -> None:
+        staged.write_text(text, encoding="utf-8")
+
+    write_whole(path, write)
+
+
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file, flush it to disk, then rename it to `path`.
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from spectra.analysis import Listener, analyze
-from spectra.atomic import write_whole
+from spectra.atomic import write_text
 from spectra.checkpoint import open_checkpoint
 from spectra.checkpoint.base import Checkpoint
 from spectra.compare import Comparison, compare, verdict
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
-from spectra.results import read_json
+from spectra.results import is_result, read_json
 from spectra.serialize import finite
 from spectra.types import Analysis
 
@@ -31,7 +31,7 @@ def compare_paths(a: str, b: str, *, workers: int = 0, listener: Listener | None
         if listener is not None:
             listener.message(f"reading {path}")
         analyses.append(_analysis(path, workers, listener))
-    if _is_analysis(a) or _is_analysis(b):
+    if is_result(a) or is_result(b):
         return compare(analyses[0], analyses[1])
     with ExitStack() as stack:
         opened: list[Checkpoint] = []
@@ -47,12 +47,8 @@ def compare_paths(a: str, b: str, *, workers: int = 0, listener: Listener | None
         )
 
 
-def _is_analysis(path: str) -> bool:
-    return path.endswith(".json") and Path(path).expanduser().is_file()
-
-
 def _analysis(path: str, workers: int, listener: Listener | None) -> Analysis:
-    if _is_analysis(path):
+    if is_result(path):
         return read_json(Path(path).expanduser())
     return analyze(path, options=AnalysisOptions(workers=workers, circuits=False), listener=listener)
 
@@ -96,8 +92,4 @@ def write_comparison(found: Comparison, path: Path) -> None:
         text = json.dumps(comparison_to_dict(found), allow_nan=False, indent=1)
     except ValueError as error:  # a number that is none escaped the guards above
         raise SpectraError(f"The comparison holds a number that JSON has not ({error}); please report this.") from error
-    write_whole(path, lambda staged: _write(staged, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")

@@ -104,7 +104,3 @@ class Journal:
     ) -> None:
         with contextlib.suppress(OSError):  # a full disk was reported by append
             self._file.close()
-
-    def delete(self) -> None:
-        """Remove the file: the output it stood for is written."""
-        self.path.unlink(missing_ok=True)

@@ -67,6 +67,11 @@ def write_json(analysis: Analysis, path: str | os.PathLike[str]) -> None:
     write_whole(Path(path), write)
 
 
+def is_result(path: str) -> bool:
+    """Whether a path names an analysis.json rather than a checkpoint."""
+    return path.endswith(".json") and Path(path).expanduser().is_file()
+
+
 def read_json(path: str | os.PathLike[str]) -> Analysis:
     """Read what `write_json` wrote; equal to what was written, bit for bit.
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from spectra.analysis import Listener, analyze
-from spectra.atomic import write_whole
+from spectra.atomic import write_text
 from spectra.checkpoint import open_checkpoint
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
-from spectra.results import read_json, read_object, write_json
+from spectra.results import is_result, read_json, read_object, write_json
 from spectra.track import Track, track
 from spectra.types import SCHEMA_VERSION, Analysis
 
@@ -72,7 +72,7 @@ def track_paths(
 
 
 def _analysis(path: str, keep: Path | None, options: AnalysisOptions, listener: Listener | None) -> Analysis:
-    if path.endswith(".json") and Path(path).expanduser().is_file():
+    if is_result(path):
         return read_json(Path(path).expanduser())
     kept = keep / f"{_key(path, options)}.json" if keep is not None else None
     if kept is not None and kept.exists():
@@ -116,9 +116,4 @@ def read_track(path: Path) -> Track:
 
 def write_track(found: Track, path: Path) -> None:
     """Write a track's JSON whole."""
-    text = json.dumps(asdict(found), allow_nan=False)
-    write_whole(path, lambda staged: _write(staged, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asdict(found), allow_nan=False) + "\n")

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from safetensors.numpy import save_file
-
-from tests.spectra.conftest import LLAMA_CONFIG, llama_tensors
-
 ROOT = Path(__file__).resolve().parents[2]
 RUN = (sys.executable, "-W", "error", "-c", "from spectra_cli.spectra_app import main; main()")
-
-
-@pytest.fixture
-def ckpt(tmp_path: Path) -> Path:
-    folder = tmp_path / "ckpt"
-    folder.mkdir()
-    save_file(llama_tensors(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG))
-    return folder
 
 
 def spectra(*args: object) -> subprocess.CompletedProcess[str]:

@@ -34,15 +34,6 @@ def env(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def ckpt(tmp_path: Path) -> Path:
-    folder = tmp_path / "ckpt"
-    folder.mkdir()
-    save_file(llama_tensors(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG))
-    return folder
-
-
 def spectra(env: dict[str, str], *args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command: Sequence[str] = [*RUN, *(str(a) for a in args)]
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd or ROOT, timeout=120, check=False)
