@@ -155,14 +155,12 @@ def analyze(
     written += _write_html(analysis, html)
     written += results.write_csv(analysis, csv) if csv is not None else []
     written += results.write_parquet(analysis, parquet) if parquet is not None else []
-    console = terminal.Output(width=None)
     if full:
-        wide = console if console.is_terminal else terminal.Output(width=200)
+        wide = terminal.report_width(200)
         terminal.print_full(analysis, wide)
         terminal.print_circuits(analysis, wide)
-    terminal.print_summary(analysis, console if console.is_terminal else terminal.Output(width=160))
-    for path in written:
-        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    terminal.print_summary(analysis, terminal.report_width(160))
+    terminal.print_written(written)
     bad = summary.fell_short(analysis)
     if strict and bad:
         typer.echo(f"--strict: {'; '.join(bad)}", err=True)
@@ -229,11 +227,10 @@ def compare(
     memory.reuse_freed_memory()
     with progress.ProgressBar(quiet) as listener:
         found = comparing.compare_paths(a, b, workers=workers, listener=listener)
-    console = terminal.Output()
-    terminal.print_comparison(found, console if console.is_terminal else terminal.Output(width=160), full=full)
+    terminal.print_comparison(found, terminal.report_width(160), full=full)
     if out is not None:
         comparing.write_comparison(found, out)
-        console.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
+        terminal.print_written([out])
 
 
 @app.command()
@@ -281,12 +278,11 @@ def track(
             options=AnalysisOptions(device=device, workers=workers),
             listener=listener,
         )
-    console = terminal.Output()
     shown = common.integers(layers, "--layers") if layers is not None else None
-    terminal.print_track(found, shown, console if console.is_terminal else terminal.Output(width=160))
+    terminal.print_track(found, shown, terminal.report_width(160))
     if out is not None:
         tracking.write_track(found, out)
-        console.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
+        terminal.print_written([out])
 
 
 @app.command()
@@ -310,9 +306,7 @@ def plot(
         written = figures.draw_track(tracking.read_track(source), folder, format)
     else:
         written = figures.draw_analysis(results.read_json(source), folder, format, tuple(matrix or ()))
-    console = terminal.Output()
-    for path in written:
-        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    terminal.print_written(written)
 
 
 def main() -> None:

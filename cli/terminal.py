@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +27,19 @@ class Output(Console):
     def on_broken_pipe(self) -> None:
         """Raise it again."""
         raise BrokenPipeError
+
+
+def report_width(width: int) -> Output:
+    """Standard output: as wide as the terminal, or `width` where it goes to a file or a pipe."""
+    console = Output()
+    return console if console.is_terminal else Output(width=width)
+
+
+def print_written(paths: Iterable[Path]) -> None:
+    """Name the files that were written, unwrapped, so that they can be copied."""
+    console = Output()
+    for path in paths:
+        _say(console, f"wrote {path}")
 
 
 def _number(value: float | None, form: str = ".2f") -> str:
