@@ -253,7 +253,7 @@ def print_metrics(name: str | None, console: Console) -> None:
     if name is None:
         groups = (
             ("matrices", metrics.MATRIX_METRICS), ("--uncertainty", metrics.UNCERTAINTY_METRICS),
-            ("attention circuits", metrics.CIRCUIT_METRICS),
+            ("attention circuits", metrics.CIRCUIT_METRICS), ("updates, spectra compare", metrics.UPDATE_METRICS),
         )  # fmt: skip
         for title, group in groups:
             console.print(Text(title, style="bold"))
@@ -261,7 +261,8 @@ def print_metrics(name: str | None, console: Console) -> None:
             _print_table(rows, ("column", "meaning"), ("range", "unit"), console)
         return
     for metric in metrics.lookup(name):
-        of = "attention circuits" if metric in metrics.CIRCUIT_METRICS else "matrices"
+        special = {"attention circuits": metrics.CIRCUIT_METRICS, "updates": metrics.UPDATE_METRICS}
+        of = next((what for what, group in special.items() if metric in group), "matrices")
         console.print(Text(f"{metric.name} ({of}): {metric.title}", style="bold"))
         lines = {
             "formula": metric.formula, "unit": metric.unit, "range": metric.range, "source": metric.source,

@@ -13,6 +13,7 @@ from spectra.metrics import (
     FIT_METRICS,
     SHAPE_METRICS,
     UNCERTAINTY_METRICS,
+    UPDATE_METRICS,
     WEIGHTWATCHER_METRICS,
     Metric,
 )
@@ -55,6 +56,7 @@ def render() -> str:
         ("With `--uncertainty`", UNCERTAINTY_METRICS),
         ("With `--profile weightwatcher-0.7.7`", WEIGHTWATCHER_METRICS),
         ("Attention circuits", CIRCUIT_METRICS),
+        ("Updates B - A, with `spectra compare`", UPDATE_METRICS),
     )
     return INTRO + "\n" + "\n".join(table(title, metrics) for title, metrics in sections)
 

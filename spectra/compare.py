@@ -30,10 +30,15 @@ SMALL = 0.1  # relative norm under which weights are still those of the first ch
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One matrix of A and its counterpart in B; `differences` are B - A; `update` where both are checkpoints."""
+    """One matrix of A and its counterpart in B; `differences` are B - A; `update` where both are checkpoints.
+
+    `values_a`, `values_b` and `differences` have the columns of `COMPARED`; None where there is no number.
+    """
 
     a: MatrixRef
     b: MatrixRef
+    values_a: Mapping[str, float | None]
+    values_b: Mapping[str, float | None]
     differences: Mapping[str, float | None]
     update: Update | None
 
@@ -126,7 +131,15 @@ def compare(
         schema_version=SCHEMA_VERSION,
         provenance={"a": dict(a.provenance), "b": dict(b.provenance), "updates": checkpoints is not None},
         pairs=tuple(
-            Pair(a=x.ref, b=y.ref, differences=differences(x, y), update=updates.get(x.ref.name)) for x, y in rows
+            Pair(
+                a=x.ref,
+                b=y.ref,
+                values_a=_numbers(x),
+                values_b=_numbers(y),
+                differences=differences(x, y),
+                update=updates.get(x.ref.name),
+            )
+            for x, y in rows
         ),
         only_a=tuple(only_a),
         only_b=tuple(only_b),
@@ -153,12 +166,15 @@ def _read(checkpoint: Checkpoint, ref: MatrixRef) -> Stored:
 
 def differences(a: MatrixRow, b: MatrixRow) -> dict[str, float | None]:
     """B - A for every column of `COMPARED`; None where either has no number."""
-    made: dict[str, float | None] = {}
-    for name in COMPARED:
-        x, y = a.values.get(name), b.values.get(name)
-        known = isinstance(x, (int, float)) and isinstance(y, (int, float))
-        made[name] = float(y) - float(x) if known and x is not None and y is not None else None
-    return made
+    before, after = _numbers(a), _numbers(b)
+    return {
+        name: y - x if (x := before[name]) is not None and (y := after[name]) is not None else None for name in COMPARED
+    }
+
+
+def _numbers(row: MatrixRow) -> dict[str, float | None]:
+    found = {name: row.values.get(name) for name in COMPARED}
+    return {name: float(value) if isinstance(value, (int, float)) else None for name, value in found.items()}
 
 
 def verdict(comparison: Comparison) -> list[str]:

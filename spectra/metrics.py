@@ -220,13 +220,28 @@ CIRCUIT_METRICS: tuple[Metric, ...] = (
 )  # fmt: skip
 
 
+UPDATE_METRICS: tuple[Metric, ...] = (
+    Metric(name="update_rank", title="rank of the update",
+           formula="#{s_i(D) > u max(||A||_F, ||B||_F) sqrt(2/(rows cols)) (sqrt rows + sqrt cols)}, D = B - A, u = the coarser "
+           "unit roundoff of A and B", unit="1", range="0..M", source="docs/methods.md", kind="int",
+           caution="Rounding A and B to their stored dtype changes every entry; singular values below what that leaves do not count."),
+    Metric(name="update_rank_share", title="rank of the update over M", formula="update_rank / M", unit="1", range="0..1",
+           source="docs/methods.md", caution="A merged adapter of rank r gives at most r / M."),
+    Metric(name="update_relative_norm", title="relative norm of the update", formula="||B - A||_F / ||A||_F", unit="1",
+           range=">= 0", source="textbook", caution="sqrt(2) for two unrelated matrices of equal norm."),
+    Metric(name="update_overlap", title="overlap of the top subspaces of A and B",
+           formula="||U_A^T U_B||_F^2 / k, U the k = min(16, M/2) top singular directions on the short side", unit="1",
+           range="0..1", source="docs/methods.md", caution="1: the same span; about k/M for unrelated matrices."),
+)  # fmt: skip
+
+
 def lookup(name: str) -> list[Metric]:
     """The metrics of a name: of matrices, and of circuits where those have one of the same name.
 
     Raises:
         SpectraError: there is none; names the nearest.
     """
-    groups = (*MATRIX_METRICS, *UNCERTAINTY_METRICS, *WEIGHTWATCHER_METRICS, *CIRCUIT_METRICS)
+    groups = (*MATRIX_METRICS, *UNCERTAINTY_METRICS, *WEIGHTWATCHER_METRICS, *CIRCUIT_METRICS, *UPDATE_METRICS)
     found = [metric for metric in groups if metric.name == name.replace("-", "_")]
     if not found:
         names = list(dict.fromkeys(metric.name for metric in groups))

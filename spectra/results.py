@@ -87,6 +87,15 @@ def read_json(path: str | os.PathLike[str]) -> Analysis:
         raise SpectraError(
             f"{path} is not JSON ({error}). Expected a file written by spectra analyze --out."
         ) from error
+    return from_object(made, path)
+
+
+def from_object(made: Any, path: Path) -> Analysis:
+    """What `read_json` found in `path`, as an Analysis.
+
+    Raises:
+        SpectraError: it is no analysis, or of a schema this version does not know.
+    """
     version = made.get("schema_version") if isinstance(made, dict) else None
     if version != SCHEMA_VERSION:
         raise SpectraError(
@@ -184,7 +193,10 @@ def _is_output(path: Path) -> bool:
     if path.suffix in (".csv", ".parquet"):
         return True
     with path.open("rb") as f:
-        return f.read(40).startswith((b'{\n"schema_version"', b"<!doctype html>\n<!-- spectra report -->"))
+        head = f.read(40)
+    return head.startswith(b"<!doctype html>\n<!-- spectra report -->") or b"".join(head.split()).startswith(
+        b'{"schema_version":'
+    )
 
 
 def read_object(path: Path) -> dict[str, Any]:

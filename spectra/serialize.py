@@ -66,10 +66,10 @@ _NOT_VALUES = {
 }
 
 
-def matrix_from_dict(made: Mapping[str, Any]) -> MatrixRow:
-    """The inverse of `matrix_to_dict`. Raises KeyError or TypeError where a field is missing or of another type."""
+def ref_from_dict(made: Mapping[str, Any]) -> MatrixRef:
+    """A MatrixRef from its fields. Raises KeyError or TypeError where one is missing or of another type."""
     view = made["view"]
-    ref = MatrixRef(
+    return MatrixRef(
         **{name: made[name] for name in _REF_FIELDS},
         dtype=made["dtype"],
         stack=made["stack"],
@@ -77,8 +77,12 @@ def matrix_from_dict(made: Mapping[str, Any]) -> MatrixRow:
         expert=made["expert"],
         view=MatrixView(**{**view, "blocks": tuple(RowBlock(**block) for block in view["blocks"])}),
     )
+
+
+def matrix_from_dict(made: Mapping[str, Any]) -> MatrixRow:
+    """The inverse of `matrix_to_dict`. Raises KeyError or TypeError where a field is missing or of another type."""
     return MatrixRow(
-        ref=ref,
+        ref=ref_from_dict(made),
         status=made["status"],
         n_eigenvalues=made["n_eigenvalues"],
         values={name: value for name, value in made.items() if name not in _NOT_VALUES},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spectra.errors import SpectraError
-from spectra.types import ROLES, SCHEMA_VERSION, Analysis, CircuitRow, MatrixRow
+from spectra.types import ROLES, SCHEMA_VERSION, Analysis, CircuitRow, MatrixRow, Role
 
 # Columns followed per matrix and, as medians, per role.
 FOLLOWED = (
@@ -21,12 +21,26 @@ Series = tuple[float | None, ...]  # one value a step; None where there is no nu
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a matrix stands: the fields of its `MatrixRef` by which it is grouped."""
+
+    stack: str
+    layer: int | None
+    role: Role
+    module: str
+    expert: int | None
+    rows: int
+    cols: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Track:
     """Trajectories over `steps`.
 
     Attributes:
         steps, sources: training steps, ascending, and where each analysis came from.
-        matrices: name -> column -> Series. Missing at a step where the matrix was.
+        places: name -> where the matrix stands, in the order of the analyses.
+        matrices: name -> column -> Series; None at a step that has no such matrix.
         roles: role -> column -> Series of medians over the role's matrices with a number.
         circuits: attention module -> `qk` or `vp` -> Series of the mean pseudo-rank over heads (plasticity paper, fig. 5, 26-28).
         norms: group (`embed`, `layer 3`, `lm_head`, `other`) -> Series of ||group||_F / ||all||_F over weight matrices
@@ -37,6 +51,7 @@ class Track:
     provenance: Mapping[str, Any]
     steps: tuple[int, ...]
     sources: tuple[str, ...]
+    places: Mapping[str, Place]
     matrices: Mapping[str, Mapping[str, Series]]
     roles: Mapping[str, Mapping[str, Series]]
     circuits: Mapping[str, Mapping[str, Series]]
@@ -66,6 +81,7 @@ def track(series: Sequence[tuple[int, Analysis]]) -> Track:
         provenance={str(step): dict(a.provenance) for step, a in ordered},
         steps=steps,
         sources=tuple(str(a.provenance["source"]) for a in analyses),
+        places={name: _place(next(found[name] for found in rows if name in found)) for name in names},
         matrices={
             name: {column: tuple(_number(found.get(name), column) for found in rows) for column in FOLLOWED}
             for name in names
@@ -77,6 +93,19 @@ def track(series: Sequence[tuple[int, Analysis]]) -> Track:
         },
         circuits=_circuits(analyses),
         norms=_norms(analyses),
+    )
+
+
+def _place(row: MatrixRow) -> Place:
+    ref = row.ref
+    return Place(
+        stack=ref.stack,
+        layer=ref.layer,
+        role=ref.role,
+        module=ref.module,
+        expert=ref.expert,
+        rows=ref.rows,
+        cols=ref.cols,
     )
 
 

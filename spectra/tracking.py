@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from spectra.analysis import Listener, analyze
 from spectra.atomic import write_text
@@ -15,7 +16,7 @@ from spectra.checkpoint import open_checkpoint
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
 from spectra.results import is_result, read_json, read_object, write_json
-from spectra.track import Track, track
+from spectra.track import Place, Track, track
 from spectra.types import SCHEMA_VERSION, Analysis
 
 
@@ -103,11 +104,20 @@ def read_track(path: Path) -> Track:
     Raises:
         SpectraError: the file is missing or no track.
     """
-    made = read_object(path)
+    return track_from_object(read_object(path), path)
+
+
+def track_from_object(found: Mapping[str, Any], path: Path) -> Track:
+    """What was read from `path` as a Track.
+
+    Raises:
+        SpectraError: it is no track of this version.
+    """
     names = {field.name for field in fields(Track)}
-    if set(made) != names or made.get("schema_version") != SCHEMA_VERSION:
+    if set(found) != names or found.get("schema_version") != SCHEMA_VERSION:
         raise SpectraError(f"{path} is no track of this version. Expected a file written by spectra track --out.")
-    made |= {"steps": tuple(made["steps"]), "sources": tuple(made["sources"])}
+    made = dict(found) | {"steps": tuple(found["steps"]), "sources": tuple(found["sources"])}
+    made["places"] = {name: Place(**place) for name, place in made["places"].items()}
     made["norms"] = {group: tuple(series) for group, series in made["norms"].items()}
     for table in ("matrices", "roles", "circuits"):
         made[table] = {k: {c: tuple(series) for c, series in columns.items()} for k, columns in made[table].items()}

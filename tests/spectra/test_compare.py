@@ -14,9 +14,11 @@ from spectra import results
 from spectra.analysis import analyze
 from spectra.checkpoint import open_checkpoint
 from spectra.compare import Comparison, compare, match, verdict
+from spectra.comparing import read_comparison, write_comparison
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
 from spectra.panel import FitOptions
+from spectra.reading import read_result
 from spectra.stored import Stored
 from spectra.update import overlap, update
 from tests.spectra.conftest import LLAMA_CONFIG, Save, llama_tensors
@@ -145,3 +147,20 @@ def test_analyses_alone_give_differences_without_updates(save: Save, tmp_path: P
     found = compare(results.read_json(tmp_path / "a.json"), a)
     assert all(pair.update is None for pair in found.pairs) and verdict(found) == []
     assert {d for pair in found.pairs for d in pair.differences.values()} == {0.0}
+
+
+def test_a_comparison_is_read_as_it_was_written(save: Save, tmp_path: Path) -> None:
+    first = llama_tensors()
+    second = {n: v * np.float32(2) for n, v in first.items()}
+    second["model.layers.0.mlp.up_proj.weight"][0, 0] = np.nan
+    second["model.layers.1.mlp.up_proj.weight"] = np.zeros((5, 6), np.float32)
+    a, b = save(first, name="a"), save(second, name="b")
+    for found in (run(a, b), compare(analyze(a, options=QUICK), analyze(b, options=QUICK))):
+        write_comparison(found, tmp_path / "c.json")
+        assert read_comparison(tmp_path / "c.json") == found == read_result(tmp_path / "c.json")
+    one = next(pair for pair in found.pairs if pair.a.name.endswith("0.self_attn.q_proj.weight"))
+    assert one.values_b["spectral_norm"] == pytest.approx(2 * (one.values_a["spectral_norm"] or 0))
+    for text in ("{}", '{"pairs": []}', '{"schema_version": 1, "pairs": [{}]}'):
+        (tmp_path / "no.json").write_text(text)
+        with pytest.raises(SpectraError, match="no comparison"):
+            read_comparison(tmp_path / "no.json")

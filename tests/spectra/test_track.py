@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
+from spectra.reading import read_result
 from spectra.track import Track
 from spectra.tracking import read_track, step_of, track_paths, write_track
 from tests.spectra.conftest import LLAMA_CONFIG, llama_tensors
@@ -69,7 +70,9 @@ def test_trajectories_in_the_order_of_steps(run: list[str], tmp_path: Path) -> N
     assert set(found.norms) == {"embed", "layer 0", "layer 1"}
     write_track(found, tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text())["steps"] == [100, 200, 500, 1000]
-    assert read_track(tmp_path / "t.json") == found
+    assert read_track(tmp_path / "t.json") == found == read_result(tmp_path / "t.json")
+    place = found.places[name]
+    assert (place.role, place.layer, place.module, place.rows) == ("up", 1, "model.layers.1.mlp", 48)
     (tmp_path / "no.json").write_text("{}")
     with pytest.raises(SpectraError, match="no track"):
         read_track(tmp_path / "no.json")
