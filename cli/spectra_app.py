@@ -13,6 +13,8 @@ from spectra import __version__
 from . import common
 
 if TYPE_CHECKING:
+    from spectra.compare import Comparison
+    from spectra.track import Track
     from spectra.types import Analysis
 
 app = typer.Typer(
@@ -167,30 +169,30 @@ def analyze(
         raise typer.Exit(1)
 
 
-def _write_html(analysis: Analysis, html: Path | None) -> list[Path]:
+def _write_html(found: Analysis | Comparison | Track, html: Path | None) -> list[Path]:
     if html is None:
         return []
     from spectra.report import write_html
 
-    write_html(analysis, html)
+    write_html(found, html)
     return [html]
 
 
 @app.command()
 @common.guarded
 def report(
-    analysis: Annotated[Path, typer.Argument(help="What `spectra analyze --out` wrote.")],
+    result: Annotated[Path, typer.Argument(help="What `spectra analyze`, `compare` or `track` wrote with --out.")],
     html: Annotated[Path, typer.Option(help="Write the page to this file.")],
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Turn an analysis into one self-contained HTML page; the checkpoint is not touched."""
-    from spectra import results
+    """Turn an analysis, a comparison or a track into one self-contained HTML page; no checkpoint is touched."""
+    from spectra import reading, results
     from spectra.atomic import check_writable
 
-    analysis, html = analysis.expanduser(), html.expanduser()
-    results.targets(analysis, None, None, html)
+    result, html = result.expanduser(), html.expanduser()
+    results.targets(result, None, None, html)
     check_writable(html)
-    _write_html(results.read_json(analysis), html)
+    _write_html(reading.read_result(result), html)
     typer.echo(f"wrote {html}")
 
 
@@ -211,6 +213,7 @@ def compare(
     a: Annotated[str, typer.Argument(help="Checkpoint, or analysis.json of one.")],
     b: Annotated[str, typer.Argument(help="Checkpoint, or analysis.json of one.")],
     out: Annotated[Path | None, typer.Option(help="Write the comparison to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the comparison as one self-contained page.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Matrices at a time, one BLAS thread each; 0: all cores.")] = 0,
     full: Annotated[bool, typer.Option("--full", help="Print one line a matrix.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
@@ -221,16 +224,17 @@ def compare(
 
     from . import memory, progress, terminal
 
-    if out is not None:
-        out = out.expanduser()
-        results.check_targets([out], (a, b))
+    out, html = (path.expanduser() if path is not None else None for path in (out, html))
+    results.check_targets(results.targets(out, None, None, html), (a, b))
     memory.reuse_freed_memory()
     with progress.ProgressBar(quiet) as listener:
         found = comparing.compare_paths(a, b, workers=workers, listener=listener)
     terminal.print_comparison(found, terminal.report_width(160), full=full)
+    written: list[Path] = []
     if out is not None:
         comparing.write_comparison(found, out)
-        terminal.print_written([out])
+        written.append(out)
+    terminal.print_written(written + _write_html(found, html))
 
 
 @app.command()
@@ -240,6 +244,7 @@ def track(
         list[str], typer.Argument(help="Checkpoints of one run (checkpoint-100/ ...), or their analysis.json.")
     ],
     out: Annotated[Path | None, typer.Option(help="Write the trajectories to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the trajectories as one self-contained page.")] = None,
     steps: Annotated[
         str | None,
         typer.Option(help="Training steps, comma-separated, where neither trainer_state.json nor names tell."),
@@ -265,9 +270,8 @@ def track(
 
     from . import memory, progress, terminal
 
-    if out is not None:
-        out = out.expanduser()
-        results.check_targets([out], checkpoints)
+    out, html = (path.expanduser() if path is not None else None for path in (out, html))
+    results.check_targets(results.targets(out, None, None, html), checkpoints)
     folder = keep.expanduser() if keep is not None else out.with_suffix(".analyses") if out is not None else None
     memory.reuse_freed_memory()
     with progress.ProgressBar(quiet) as listener:
@@ -280,9 +284,11 @@ def track(
         )
     shown = common.integers(layers, "--layers") if layers is not None else None
     terminal.print_track(found, shown, terminal.report_width(160))
+    written: list[Path] = []
     if out is not None:
         tracking.write_track(found, out)
-        terminal.print_written([out])
+        written.append(out)
+    terminal.print_written(written + _write_html(found, html))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Reports: pure functions Analysis -> HTML. They read results; nothing that computes imports them."""
+"""Reports: pure functions Analysis, Comparison or Track -> HTML. They read results; nothing that computes imports them."""
 
 from __future__ import annotations
 

@@ -1,25 +1,15 @@
-"""What stands at the head of a report: what was analysed, how, with what; the ledger; the glossary."""
+"""What the report of an analysis says of its coverage, and its glossary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from spectra import metrics, summary
 from spectra.metrics import Metric
-from spectra.report.data import present_columns
+from spectra.report.analysis_data import present_columns
 from spectra.types import Analysis
 
 _ORDER = ("analysed", "split", "tied", "skipped")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """A titled list of name and value."""
-
-    title: str
-    lines: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,43 +28,6 @@ class GlossaryGroup:
 
     title: str
     metrics: tuple[Metric, ...]
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """A nested value as lines: `fit.min_tail` -> `2`."""
-    if isinstance(value, Mapping):
-        return [line for key, inner in value.items() for line in _flat(inner, f"{name}.{key}" if name else str(key))]
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [(name, ", ".join(str(v) for v in value) or "none")]
-    if value is None or isinstance(value, bool):
-        return [(name, {None: "none", True: "yes", False: "no"}[value])]
-    return [(name, str(value))]
-
-
-_SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Checkpoint", ("source", "format", "details", "files", "header_sha256", "analysed_sha256")),
-    ("Conventions", ("precision", "conventions")),
-    ("Options", ("options",)),
-    ("Run", ("created", "seconds", "device", "workers", "spectra", "commit", "python", "platform", "cpu_count", "libraries",
-             "blas")),
-)  # fmt: skip
-
-
-def facts(analysis: Analysis) -> list[Facts]:
-    """The provenance in sections; what no section knows comes last, so that nothing is hidden."""
-    made = analysis.provenance
-    sections = []
-    for title, keys in _SECTIONS:
-        lines: list[tuple[str, str]] = []
-        for key in keys:
-            if key in made:
-                lines += _flat(made[key], "" if key in ("details", "conventions", "options") else key)
-        sections.append(Facts(title=title, lines=tuple(lines)))
-    known = {key for _, keys in _SECTIONS for key in keys}
-    rest = [line for key, value in made.items() if key not in known for line in _flat(value, key)]
-    rest.append(("schema_version", str(analysis.schema_version)))
-    sections.append(Facts(title="Other", lines=tuple(rest)))
-    return [section for section in sections if section.lines]
 
 
 def ledger(analysis: Analysis) -> list[LedgerGroup]:

@@ -1,27 +1,16 @@
-// All rows: sorted, filtered, a page at a time; CSV of what the filters leave.
+// All rows: sorted, filtered, a page at a time; CSV of what the filters leave. GROUPS and csvColumns are the page's.
 const PAGE = 50;
 const IDENTITY = [["name", (r) => r.n], ["role", (r) => r.r], ["layer", (r) => r.y], ["rows", (r) => r.a], ["cols", (r) => r.b], ["status", (r) => r.s]];
-const BASIC = ["alpha_hill", "alpha_gof", "alpha_fix_finger", "stable_rank", "effective_rank", "pseudo_rank", "numerical_rank", "spectral_norm", "frobenius_norm", "n_spikes"];
 const table = { sort: null, down: false, page: 0, order: [] };
-
-const GROUPS = {
-  basic: ["the usual", () => data.columns.filter((c) => BASIC.includes(c.name)).map((c) => valueColumn(c.name))],
-  null: ["against null", () => data.nulls.filter((n) => columnAt.has(n)).flatMap((n) => [nullColumn(n, 2, "difference"), nullColumn(n, 3, "z")])],
-  fits: ["power laws", () => data.columns.filter((c) => /^(alpha_(hill|gof|fix_finger)|lr_|bootstrap)/.test(c.name)).map((c) => valueColumn(c.name))],
-  rest: ["norms, ranks, bulk", () => data.columns.filter((c) => !/^(alpha_(hill|gof|fix_finger)|lr_|bootstrap)/.test(c.name)).map((c) => valueColumn(c.name))],
-  all: ["all values", () => data.columns.map((c) => valueColumn(c.name))],
-};
-const valueColumn = (name) => [name, (r) => value(r, name)];
-const nullColumn = (name, part, label) => [name + " " + label, (r) => { const n = nullOf(r, name); return n ? n[part] : null; }];
 
 function setUpTable() {
   fill($("row-role"), [["", "all"], ...data.roles.map((r) => [r, r])]);
   fill($("row-stack"), [["*", "all"], ...data.stacks.map((s) => [s, s || "main"])]);
   $("row-stack").closest("label").hidden = data.stacks.length < 2;
   fill($("row-status"), [["", "all"], ...[...new Set(rows.map((r) => r.s))].map((s) => [s, s])]);
-  fill($("row-columns"), Object.entries(GROUPS).filter(([key]) => key !== "null" || data.nulls.length).map(([key, [label]]) => [key, label]), "basic");
+  fill($("row-columns"), Object.entries(GROUPS).filter(([, [, columns]]) => columns.length).map(([key, [label]]) => [key, label]));
   for (const id of ["row-role", "row-stack", "row-status", "row-name"]) $(id).addEventListener("input", () => { table.page = 0; drawTable(); });
-  $("row-columns").addEventListener("input", () => { table.sort = null; drawTable(); });
+  $("row-columns").addEventListener("input", drawTable);
   $("page-before").addEventListener("click", () => { table.page--; drawTable(); });
   $("page-after").addEventListener("click", () => { table.page++; drawTable(); });
   $("csv").addEventListener("click", download);
@@ -34,7 +23,7 @@ function compare(a, b) {
 }
 
 function drawTable() {
-  const columns = [...IDENTITY, ...GROUPS[$("row-columns").value][1]()];
+  const columns = [...IDENTITY, ...GROUPS[$("row-columns").value][1]];
   const name = $("row-name").value.toLowerCase(), role = $("row-role").value, stack = $("row-stack").value, status = $("row-status").value;
   table.order = rows.map((_, i) => i).filter((i) => {
     const r = rows[i];
@@ -52,7 +41,7 @@ function drawTable() {
   table.page = Math.min(Math.max(0, table.page), pages - 1);
   const shown = table.order.slice(table.page * PAGE, (table.page + 1) * PAGE);
   $("table").replaceChildren(tableHead(columns), el("tbody", {}, ...shown.map((i) => tableRow(i, columns))));
-  $("page-say").textContent = table.order.length + " of " + rows.length + " matrices, page " + (table.page + 1) + " of " + pages;
+  $("page-say").textContent = table.order.length + " of " + rows.length + ", page " + (table.page + 1) + " of " + pages;
   $("page-before").disabled = table.page === 0;
   $("page-after").disabled = table.page === pages - 1;
 }
@@ -75,10 +64,10 @@ function tableHead(columns) {
 
 function tableRow(i, columns) {
   const row = rows[i];
-  return el("tr", {}, ...columns.map(([title, get]) => {
+  return el("tr", {}, ...columns.map(([title, get, missing]) => {
     if (title === "name") return el("td", { class: "id", title: clean(row.n) }, el("a", { href: "#matrix", "data-row": i }, clean(row.n)));
     const v = get(row);
-    if (v === null) return el("td", { class: "missing" }, columnAt.has(title) ? why(row, title, "value") : "–");
+    if (v === null) return el("td", { class: "missing" }, missing ? missing(row) : "–");
     const text = typeof v === "number" ? number(v) : typeof v === "boolean" ? (v ? "yes" : "no") : clean(v);
     return el("td", { class: typeof v === "string" ? "text" : "" }, text);
   }));
@@ -91,14 +80,9 @@ const quoted = (v) => {
 };
 
 function csvText() {
-  const names = ["name", "tensor", "layer", "role", "rows", "cols", "n_eigenvalues", "dtype", "status", ...data.columns.map((c) => c.name), "stack", "module", "expert"];
-  for (const n of data.nulls) for (const part of ["mean", "sd", "difference", "z"]) names.push("null_" + n + "_" + part);
-  const lines = table.order.map((i) => {
-    const r = rows[i], cells = [r.n, r.t, r.y, r.r, r.a, r.b, r.M, r.d, r.s, ...r.v, r.k, r.o, r.e];
-    for (const n of data.nulls) cells.push(...(nullOf(r, n) || [null, null, null, null]));
-    return cells.map(quoted).join(",");
-  });
-  return [names.join(","), ...lines].join("\r\n") + "\r\n";
+  const columns = [["name", (r) => r.n], ["tensor", (r) => r.t], ["layer", (r) => r.y], ["role", (r) => r.r], ["rows", (r) => r.a], ["cols", (r) => r.b], ...csvColumns()];
+  const lines = table.order.map((i) => columns.map(([, get]) => quoted(get(rows[i]))).join(","));
+  return [columns.map(([title]) => quoted(title)).join(","), ...lines].join("\r\n") + "\r\n";
 }
 
 function download() {

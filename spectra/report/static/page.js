@@ -1,4 +1,4 @@
-// Theme, and the order in which the page comes to life.
+// Theme, printing, and what the page tells whoever drives it.
 const THEMES = ["auto", "light", "dark"];
 
 function remembered() {
@@ -19,23 +19,20 @@ setTheme(theme);
 $("theme").addEventListener("click", () => { theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]; setTheme(theme); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(...charts.keys()));
 
-if (rows.length) {
-  setUpMap();
-  wireMap();
-  setUpPanel();
-  drawMap();
-  const first = document.querySelector(".finding a[data-row]");
-  choose(first ? Number(first.dataset.row) : 0);
-  setUpDepth();
-  setUpCircuits();
-  setUpExperts();
-  setUpTable();
-}
+// Paper is white, and shows what is folded; plotly paints with the colours of the moment.
+let unfolded = [];
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("#coverage details, #glossary details, .finding details")) details.open = true;
-  document.documentElement.dataset.theme = "light"; // paper is white; plotly paints with the colours of the moment
+  unfolded = [...document.querySelectorAll("main details:not([open])")];
+  for (const details of unfolded) details.open = true;
+  document.documentElement.dataset.theme = "light";
   for (const id of charts.keys()) stale.add(id);
   drawStale(true);
 });
-addEventListener("afterprint", () => setTheme(theme));
-window.spectraReport = { ready: true, milliseconds: performance.now(), draw: () => drawStale(true), csv: csvText, choose, find: (name) => rows.findIndex((r) => r.n === name) };
+addEventListener("afterprint", () => {
+  for (const details of unfolded) details.open = false;
+  setTheme(theme);
+});
+
+function ready() {
+  window.spectraReport = { ready: true, milliseconds: performance.now(), draw: () => drawStale(true), csv: csvText, choose, find: (name) => rows.findIndex((r) => r.n === name) };
+}

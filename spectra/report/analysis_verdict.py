@@ -5,34 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from spectra import summary
+from spectra.report.finding import Finding, Item
 from spectra.report.text import counted, number
 from spectra.types import Analysis, MatrixRow
 
 FARTHEST = 5  # matrices named as farthest from their null
-Tone = Literal["plain", "notable", "bad"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """A matrix named as evidence; `row` is its position in `Analysis.matrices`, -1 where it is none."""
-
-    row: int
-    name: str
-    text: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A heading, what was found in one or more sentences, and the matrices behind it."""
-
-    heading: str
-    sentences: tuple[str, ...]
-    items: tuple[Item, ...] = ()
-    tone: Tone = "plain"
 
 
 NOT_SAID: tuple[str, ...] = (

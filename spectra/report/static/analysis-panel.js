@@ -2,37 +2,16 @@
 const FITS = [["alpha_hill", "Hill", "#d55e00", "dash"], ["alpha_gof", "goodness-of-fit", "#0072b2", "solid"], ["alpha_fix_finger", "fix-finger", "#009e73", "dot"]];
 
 function setUpPanel() {
-  $("pick").addEventListener("change", () => choose(Number($("pick").value)));
-  $("before").addEventListener("click", () => choose(selected - 1));
-  $("after").addEventListener("click", () => choose(selected + 1));
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-row]");
-    if (!link) return;
-    event.preventDefault();
-    choose(Number(link.dataset.row), { scroll: true });
-  });
   chart("esd", drawEsd);
   chart("ccdf", drawCcdf);
   chart("hill", drawHill);
 }
 
-// `among`: the matrices offered beside it (those of a cell); without it, the last offer stays where it has the matrix.
-function choose(index, { scroll = false, among = null } = {}) {
-  if (!rows[index]) return;
-  selected = index;
-  const row = rows[index], pick = $("pick");
-  const offered = among && among.length > 1 ? among : [...pick.options].some((o) => Number(o.value) === index) && pick.options.length ? null : rows.map((_, i) => i);
-  if (offered) fill(pick, offered.map((i) => [String(i), rows[i].n]));
-  pick.value = String(index);
-  $("before").disabled = index === 0;
-  $("after").disabled = index === rows.length - 1;
-  $("panel-name").textContent = clean(row.n);
-  $("panel-what").textContent = [row.k, row.r, layerLabel(row), row.e === null ? "" : "expert " + row.e, row.a + " × " + row.b + " (M = " + row.M + ")", row.d, "status " + row.s, data.pooled ? "fits are of windows cut from the matrix, so they are not drawn" : ""]
+function drawPanel(row) {
+  $("panel-what").textContent = [...whereabouts(row), row.a + " × " + row.b + " (M = " + row.M + ")", row.d, "status " + row.s, data.pooled ? "fits are of windows cut from the matrix, so they are not drawn" : ""]
     .filter(Boolean).map(clean).join(" · ");
   numbersOf(row);
-  markSelected();
   redraw("esd", "ccdf", "hill");
-  if (scroll) { $("matrix").scrollIntoView({ block: "start" }); $("pick").focus({ preventScroll: true }); }
 }
 
 // Fits that exist: alpha, xmin, tail size m.
@@ -41,20 +20,6 @@ function fitsOf(row) {
   return FITS.filter(([name]) => columnAt.has(name) && value(row, name) !== null).map(([name, label, tone, dash]) => ({
     label: label + " α " + number(value(row, name), 3), alpha: value(row, name), xmin: value(row, name + "_xmin"), m: value(row, name + "_tail_size"), tone, dash,
   }));
-}
-
-// Positions in log10, labelled as powers: 1, 2, 5 of each decade where there are few decades.
-function logTicks(low, high) {
-  const steps = high - low > 6 ? [1] : high - low > 2.5 ? [1, 3] : [1, 2, 5], values = [], texts = [];
-  const every = Math.max(1, Math.ceil((high - low) / 8));
-  for (let e = Math.floor(low); e <= Math.ceil(high); e++) {
-    if (e % every) continue;
-    for (const s of steps) {
-      const x = e + Math.log10(s);
-      if (x >= low - 0.3 && x <= high + 0.3) { values.push(x); texts.push(Math.abs(e) > 3 ? (s > 1 ? s + "e" : "1e") + e : String(Number((s * 10 ** e).toPrecision(2)))); }
-    }
-  }
-  return { tickmode: "array", tickvals: values, ticktext: texts };
 }
 
 function drawEsd() {
@@ -118,8 +83,6 @@ function drawCcdf() {
     yaxis: { title: { text: "share at or above" }, type: "log", range: [Math.log10(0.5 / row.M), 0.1], ...powers(logTicks(-Math.log10(row.M) - 0.3, 0)) },
   } };
 }
-const powers = (ticks) => ({ ...ticks, tickvals: ticks.tickvals.map((v) => 10 ** v) });
-
 function drawHill() {
   const row = rows[selected];
   if (!row || !row.c) return NO_CURVE + (row && row.s !== "ok" ? ": status " + row.s : "");
@@ -151,16 +114,10 @@ function drawHill() {
 }
 
 function numbersOf(row) {
-  const head = el("thead", {}, el("tr", {}, ...["quantity", "value", "random (mean ± sd)", "difference", "z"].map((t) => el("th", { scope: "col" }, t))));
-  const body = el("tbody");
-  for (const c of data.columns) {
+  fillNumbers(["quantity", "value", "random (mean ± sd)", "difference", "z"], data.columns.map((c) => {
     const v = value(row, c.name), found = nullOf(row, c.name);
-    const shown = v === null ? why(row, c.name, "value") : typeof v === "boolean" ? (v ? "yes" : "no") : typeof v === "number" ? number(v, 5) : clean(v);
-    const cell = (text) => el("td", {}, text);
-    body.append(el("tr", {}, el("th", { scope: "row", title: c.name }, c.title + (c.unit && c.unit !== "1" ? " [" + c.unit + "]" : "")),
-      el("td", v === null ? { class: "missing" } : {}, shown),
-      cell(found && found[0] !== null ? spread(found) : ""),
-      cell(found && found[2] !== null ? signed(found[2], 4) : ""), cell(found && found[3] !== null ? signed(found[3], 3) : "")));
-  }
-  $("numbers").replaceChildren(head, body);
+    const shown = v === null ? null : typeof v === "boolean" ? (v ? "yes" : "no") : typeof v === "number" ? number(v, 5) : clean(v);
+    return { title: c.title + (c.unit && c.unit !== "1" ? " [" + c.unit + "]" : ""), name: c.name, missing: why(row, c.name, "value"),
+      cells: [shown, found && found[0] !== null ? spread(found) : "", found && found[2] !== null ? signed(found[2], 4) : "", found && found[3] !== null ? signed(found[3], 3) : ""] };
+  }));
 }

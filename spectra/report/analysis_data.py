@@ -31,13 +31,13 @@ def payload(analysis: Analysis) -> dict[str, Any]:
     return {
         "pooled": _fits_are_pooled(analysis),
         "source": str(analysis.provenance.get("source", "")),
-        "columns": [_describe(metric) for metric in columns],
+        "columns": [describe(metric) for metric in columns],
         "nulls": nulls,
         "roles": [role for role in ROLES if role in found],
-        "stacks": _distinct(row.ref.stack for row in analysis.matrices),
+        "stacks": distinct(row.ref.stack for row in analysis.matrices),
         "rows": [_row(row, [m.name for m in columns], nulls, thin) for row in analysis.matrices],
-        "circuit_columns": [_describe(metric) for metric in metrics.CIRCUIT_METRICS],
-        "circuit_stacks": _distinct(row.stack for row in analysis.circuits),
+        "circuit_columns": [describe(metric) for metric in metrics.CIRCUIT_METRICS],
+        "circuit_stacks": distinct(row.stack for row in analysis.circuits),
         "circuits": [_circuit(row) for row in analysis.circuits],
     }
 
@@ -65,11 +65,13 @@ def _fits_are_pooled(analysis: Analysis) -> bool:
     return name in profiles.PROFILES and profiles.PROFILES[name].pool is not None
 
 
-def _describe(metric: Metric) -> dict[str, Any]:
+def describe(metric: Metric) -> dict[str, Any]:
+    """A column as the scripts know it."""
     return {"name": metric.name, "title": metric.title, "unit": metric.unit, "kind": metric.kind}
 
 
-def _distinct(values: Iterable[str]) -> list[str]:
+def distinct(values: Iterable[str]) -> list[str]:
+    """Each once, in order."""
     return list(dict.fromkeys(values))
 
 
