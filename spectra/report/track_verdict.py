@@ -106,7 +106,7 @@ def _circuits(track: Track) -> Iterator[Finding]:
         module = max(found, key=lambda m: abs(change(found[m]) or 0.0))
         sentences.append(
             f"{label}: mean pseudo-rank over {counted(len(found), 'attention module')} {first:.3f} at the first step, {last:.3f} "
-            f"at the last; most changed in {module} ({_words(found[module])})."
+            f"at the last; most changed in {module}, {_words(found[module])}."
         )
     if sentences:
         yield Finding(heading="Attention circuits", sentences=tuple(sentences))
@@ -116,8 +116,8 @@ def _norms(track: Track) -> Iterator[Finding]:
     gaps = {group: gap for group, series in track.norms.items() if (gap := change(series)) is not None}
     if gaps:
         up, down = max(gaps, key=lambda g: gaps[g]), min(gaps, key=lambda g: gaps[g])
-        sentences = [f"Share of the norm of all weight matrices: {up} gained most ({_words(track.norms[up])})"]
-        sentences[0] += f", {down} lost most ({_words(track.norms[down])})." if down != up else "."
+        sentences = [f"Share of the norm of all weight matrices: {up} gained most, {_words(track.norms[up])}"]
+        sentences[0] += f"; {down} lost most, {_words(track.norms[down])}." if down != up else "."
         yield Finding(heading="Norms by group", sentences=tuple(sentences))
 
 

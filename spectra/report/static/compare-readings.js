@@ -14,7 +14,7 @@ function reading(row, name, mode) {
 
 // Why there is no number.
 function why(row, name, mode) {
-  if (!isBoth(name)) return row.s === "ok" ? "no number" : row.s;
+  if (!isBoth(name)) return row.s !== "ok" ? row.s : /alpha/.test(name) ? "no fit" : "no number";
   const at = columnAt.get(name), missing = ["A", "B"].filter((side, i) => [row.p, row.q][i][at] === null);
   return missing.length ? "no number in " + missing.join(" and ") : mode === "relative" ? "A is zero" : "no number";
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import os
 import select
@@ -127,6 +129,9 @@ class Browser:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
+        self.run(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )  # the theme is heard of
         self.run("window.spectraReport.draw()")
         time.sleep(0.5)
         made = self.call("Page.captureScreenshot", captureBeyondViewport=True, format="png")
@@ -142,3 +147,36 @@ class Browser:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def quiet(browser: Browser, page: Path) -> None:
+    """No console error, no dialog, and no request but the page itself, what it holds (data:) and what it made (blob:)."""
+    browser.run("new Promise((done) => setTimeout(done, 200))")
+    assert browser.problems == []
+    assert {r for r in browser.requests if not r.startswith(("data:", "blob:"))} <= {page.as_uri(), "about:blank"}
+
+
+def choose(browser: Browser, select: str, value: str) -> None:
+    browser.run(
+        f"(() => {{ const s = document.getElementById({json.dumps(select)}); s.value = {json.dumps(value)};"
+        "for (const t of ['input', 'change']) s.dispatchEvent(new Event(t, { bubbles: true })); })()"
+    )
+
+
+def click(browser: Browser, selector: str, words: str) -> None:
+    """Click the first element of a selector whose text or label has these words."""
+    browser.run(
+        f"[...document.querySelectorAll({json.dumps(selector)})]"
+        f".find((e) => ((e.ariaLabel || '') + e.textContent).includes({json.dumps(words)})).click()"
+    )
+
+
+def downloaded(browser: Browser, folder: Path) -> list[dict[str, str]]:
+    """The rows of the CSV that the page offers."""
+    browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+    browser.run("document.getElementById('csv').click()")
+    target, until = folder / "spectra.csv", time.monotonic() + 20
+    while not target.exists():
+        assert time.monotonic() < until, list(folder.iterdir())
+        time.sleep(0.05)
+    return list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
