@@ -31,10 +31,10 @@ demo/SmolLM2-135M-Instruct.Q4_1.gguf: | $(STAMP)
 
 demo: $(STAMP) demo/SmolLM2-135M-Instruct.Q4_1.gguf
 	$(BIN)/spectra analyze demo/SmolLM2-135M-Instruct.Q4_1.gguf \
-		--out demo/smollm2.json --html demo/smollm2.html --csv demo/smollm2.csv --parquet demo/smollm2.parquet --html demo/smollm2.html
+		--out demo/smollm2.json --html demo/smollm2.html --csv demo/smollm2.csv --parquet demo/smollm2.parquet
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

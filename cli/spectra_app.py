@@ -60,6 +60,12 @@ def analyze(
     workers: Annotated[
         int, typer.Option(min=0, help="Matrices at a time on the CPU, one BLAS thread each; 0: all cores.")
     ] = 0,
+    engine: Annotated[
+        str, typer.Option(help="local (threads here) or ray (tasks on a Ray cluster; started here if there is none).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster. [default: RAY_ADDRESS, this machine's, or a new one]")
+    ] = None,
     fit: Annotated[
         str, typer.Option(help="Power-law fits, comma-separated: hill, gof, fix-finger.")
     ] = "hill,gof,fix-finger",
@@ -132,6 +138,8 @@ def analyze(
         bootstrap=bootstrap,
         device=device,
         workers=workers,
+        engine=engine,
+        address=address,
     )
     memory.reuse_freed_memory()
     if quiet:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
@@ -26,21 +26,24 @@ from spectra.errors import SpectraError
 from spectra.journal import Journal
 from spectra.null_cache import NullCache
 from spectra.options import AnalysisOptions
-from spectra.pipeline import Finished, Pool, run_cpu, run_torch
+from spectra.pipeline import Pool, run_cpu, run_torch
 from spectra.selection import select, without_ties
-from spectra.spectrum import Spectrum, gram, safe_scale, spectrum, spectrum_of_gram
+from spectra.spectrum import Spectrum
 from spectra.stored import FLOAT_DTYPES, Stored
 from spectra.types import SCHEMA_VERSION, Analysis, CircuitRow, Coverage, MatrixRef, MatrixRow, Plan
 from spectra.work import (
     Factors,
+    Finished,
     Group,
-    attention_factors,
+    Wanted,
     circuit_rows,
     groups,
-    matrix_row,
-    over_rows,
+    measure,
     sides_by_matrix,
 )
+
+if TYPE_CHECKING:
+    from spectra.ray_engine import RayCluster
 
 
 class Listener(Protocol):
@@ -93,8 +96,10 @@ class _Run:
         self.options = options
         self.listener = listener
         self.started = time.perf_counter()
-        self.device = devices.resolve(options.device)
+        self.device = devices.resolve(options.device) if options.engine == "local" else options.device
         self.workers = options.workers or devices.cores()
+        self.cluster: RayCluster | None = None
+        self.route: torch_route.TorchRoute | None = None
         profile = profiles.lookup(options.profile)
         self.nulls = NullCache(options.seed, options.fit, options.null_cache, profile) if options.null else None
         self.rows: dict[str, MatrixRow] = {}
@@ -105,7 +110,14 @@ class _Run:
         self.is_update = False  # a LoRA adapter by itself
 
     def analyse(self, checkpoint: Checkpoint, journal: Path | None, resume: bool, stack: ExitStack) -> Analysis:
-        route = torch_route.TorchRoute(torch_route.open_device(self.device)) if self.device != "cpu" else None
+        if self.options.engine == "ray":
+            from spectra.ray_engine import RayCluster
+
+            told = self.listener.message if self.listener is not None else None
+            self.cluster = stack.enter_context(RayCluster(self.options, told))
+            self.device = self.cluster.device
+        elif self.device != "cpu":
+            self.route = torch_route.TorchRoute(torch_route.open_device(self.device))
         plan = naming.plan(
             checkpoint.tensors,
             checkpoint.config,
@@ -127,7 +139,7 @@ class _Run:
             }
             self.journal = stack.enter_context(Journal(journal, header, resume=resume))
             self._restore(self.journal)
-        self._compute(checkpoint, plan, route)
+        self._compute(checkpoint, plan)
         return self._assemble(checkpoint, plan)
 
     def _restore(self, journal: Journal) -> None:
@@ -140,7 +152,7 @@ class _Run:
             elif "digest" in record:
                 self.digests[record["part"]] = record["digest"]
 
-    def _compute(self, checkpoint: Checkpoint, plan: Plan, route: torch_route.TorchRoute | None) -> None:
+    def _compute(self, checkpoint: Checkpoint, plan: Plan) -> None:
         attention = [a for a in plan.attention if a.module not in self.circuits]
         sides = sides_by_matrix(attention)
         todo = [
@@ -159,27 +171,15 @@ class _Run:
             for a in attention
         }
 
-        def work(ref: MatrixRef, matrix: Stored, known: Spectrum | None) -> Finished:
-            started = time.perf_counter()
-            mine = sides.get(ref.name, ())
-            row, product = None, None
-            if known is None and safe_scale(matrix) == 1.0:
-                product = gram(matrix, over_rows(ref), lend=True)  # used up before this thread's next matrix
-            if known is None and ref.name not in self.rows:
-                known = spectrum(matrix) if product is None else spectrum_of_gram(product, (ref.rows, ref.cols))
-            factors = attention_factors(matrix, ref, mine, self.options, product)
-            if known is not None and ref.name not in self.rows:  # a profile's windows reuse the buffer of the product
-                row = matrix_row(ref, matrix, known, self.options)
-                row = replace(row, seconds=time.perf_counter() - started)
-            return Finished(ref=ref, row=row, factors=factors)
+        def want(ref: MatrixRef) -> Wanted:
+            return Wanted(row=ref.name not in self.rows, sides=sides.get(ref.name, ()))
 
         with threadpool_limits(1), Pool(self.workers) as pool:
             if self.nulls is not None:
                 for shape in sorted({_shape(m) for m in plan.matrices}, reverse=True):
                     pool.aside(_draw(self.nulls, shape))
             done = len(self.rows)
-            finished = self._finished(todo, checkpoint, work, pool, route)
-            for item in finished:
+            for item in self._finished(todo, checkpoint, want, pool):
                 if item.row is not None:
                     done += 1
                     self._keep(item.row)
@@ -196,9 +196,8 @@ class _Run:
         self,
         todo: list[Group],
         checkpoint: Checkpoint,
-        work: Callable[[MatrixRef, Stored, Spectrum | None], Finished],
+        want: Callable[[MatrixRef], Wanted],
         pool: Pool,
-        route: torch_route.TorchRoute | None,
     ) -> Iterator[Finished]:
         def read(group: Group) -> Stored:
             stored = checkpoint.read(group.tensor, group.index)
@@ -212,7 +211,14 @@ class _Run:
                 self.journal.append({"part": part, "digest": self.digests[part]})
             return stored
 
-        return run_cpu(todo, read, work, pool) if route is None else run_torch(todo, read, work, pool, route)
+        def work(ref: MatrixRef, matrix: Stored, known: Spectrum | None) -> Finished:
+            return measure(ref, matrix, known, want(ref), self.options)
+
+        if self.cluster is not None:
+            return self.cluster.run(todo, read, want)
+        if self.route is not None:
+            return run_torch(todo, read, work, pool, self.route)
+        return run_cpu(todo, read, work, pool)
 
     def _keep(self, row: MatrixRow) -> None:
         self.rows[row.ref.name] = row
@@ -247,9 +253,10 @@ class _Run:
                 "analysed_sha256": content.hexdigest(),
                 "options": json.loads(json.dumps(self.options.deciding())),
                 "device": self.device,
+                "engine": self.options.engine,
                 "precision": "float64 Gram matrix, float64 eigenvalues",
                 "conventions": conventions(self.options),
-                "workers": self.workers,
+                "workers": self.workers if self.cluster is None else self.cluster.limit,
                 "seconds": round(time.perf_counter() - self.started, 3),
             },
             matrices=tuple(rows),

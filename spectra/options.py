@@ -11,6 +11,8 @@ from spectra.null_cache import default_directory
 from spectra.panel import FitOptions
 from spectra.profiles import lookup
 
+ENGINES = ("local", "ray")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisOptions:
@@ -24,7 +26,10 @@ class AnalysisOptions:
         null: compare with random matrices of the same shape; `seed` seeds those draws and the bootstrap.
         uncertainty: likelihood-ratio tests and the bootstrap p-value of the goodness-of-fit tail, `bootstrap` replicas.
         device: `auto` (a CUDA device if there is one, else the CPU), `cpu`, `cuda`, `cuda:1`.
-        workers: matrices at a time on the CPU, each with one BLAS thread; 0 means all cores.
+        workers: matrices at a time on the CPU, each with one BLAS thread; 0 means all cores. With Ray: tasks at a time,
+            0 means all CPUs (or GPUs) of the cluster.
+        engine: `local` (threads of this process) or `ray` (tasks on a Ray cluster); the same rows bit for bit.
+        address: of the Ray cluster; None joins the one of RAY_ADDRESS or of this machine, or starts one here; `local` starts one.
         null_cache: folder that keeps null draws between runs; None keeps them in memory only.
     """
 
@@ -40,6 +45,8 @@ class AnalysisOptions:
     bootstrap: int = 100
     device: str = "auto"
     workers: int = 0
+    engine: str = "local"
+    address: str | None = None
     null_cache: Path | None = field(default_factory=default_directory)
 
     def __post_init__(self) -> None:
@@ -47,6 +54,10 @@ class AnalysisOptions:
             raise SpectraError(
                 f"workers and seed must be at least 0 and bootstrap at least 1, got {self.workers}, {self.seed}, {self.bootstrap}."
             )
+        if self.engine not in ENGINES:
+            raise SpectraError(f"Unknown engine {self.engine!r}. Use one of: {', '.join(ENGINES)}.")
+        if self.address is not None and self.engine != "ray":
+            raise SpectraError("An address is that of a Ray cluster: it goes with the engine ray only.")
         self._check_profile()
         for globs in (self.include, self.exclude):
             if not isinstance(globs, tuple):
@@ -71,6 +82,6 @@ class AnalysisOptions:
     def deciding(self) -> dict[str, Any]:
         """The options that a number can depend on, as plain data (for provenance and the journal)."""
         made = asdict(self)
-        for name in ("workers", "null_cache"):
+        for name in ("workers", "null_cache", "engine", "address"):
             del made[name]
         return made

@@ -7,30 +7,17 @@ under way and up to 1 GB that waits for others of its shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
+from spectra.batches import Read, ahead, buckets
 from spectra.errors import SpectraError
 from spectra.spectrum import Spectrum
 from spectra.stored import Stored
-from spectra.torch_route import TorchRoute, batch_size
-from spectra.types import MatrixRef, MatrixRow
-from spectra.work import Factors, Group, cut_all
+from spectra.torch_route import TorchRoute
+from spectra.types import MatrixRef
+from spectra.work import Finished, Group, cut_all
 
-_HELD_BYTES = 1 << 30  # raw bytes waiting for batches of their shape to fill
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What is known of one matrix; `row` is None where only the factors were still missing (resumed runs)."""
-
-    ref: MatrixRef
-    row: MatrixRow | None
-    factors: Sequence[Factors]
-
-
-Read = Callable[[Group], Stored]
 Work = Callable[[MatrixRef, Stored, Spectrum | None], Finished]
 
 
@@ -95,12 +82,12 @@ def _bind(job: Callable[[Group, Stored], list[Finished]], group: Group, stored: 
 def run_torch(groups: Iterable[Group], read: Read, work: Work, pool: Pool, route: TorchRoute) -> Iterator[Finished]:
     """Analyse groups with eigenvalues from a torch device and everything else on worker threads.
 
-    A reader thread fills buckets of equal shape and dtype; a full bucket (or the fullest, when too much waits) is a batch.
+    A reader thread fills batches of equal shape and dtype (`spectra.batches`).
     """
     waiting: list[list[tuple[MatrixRef, Stored]]] = []
 
     def batches() -> Iterator[list[Stored]]:
-        for batch in _buckets(_ahead(groups, read)):
+        for batch in buckets(ahead(groups, read)):
             waiting.append(batch)
             yield [matrix for _, matrix in batch]
 
@@ -112,34 +99,3 @@ def run_torch(groups: Iterable[Group], read: Read, work: Work, pool: Pool, route
 
 def _one(work: Work, ref: MatrixRef, matrix: Stored, found: Spectrum) -> Callable[[], list[Finished]]:
     return lambda: [work(ref, matrix, found)]
-
-
-def _ahead(groups: Iterable[Group], read: Read) -> Iterator[tuple[Group, Stored]]:
-    """Groups and their values, read one ahead on a thread of their own."""
-    with ThreadPoolExecutor(1, thread_name_prefix="spectra-read") as reader:
-        following: tuple[Group, Future[Stored]] | None = None
-        for group in groups:
-            current, following = following, (group, reader.submit(read, group))
-            if current is not None:
-                yield current[0], current[1].result()
-        if following is not None:
-            yield following[0], following[1].result()
-
-
-def _buckets(reads: Iterable[tuple[Group, Stored]]) -> Iterator[list[tuple[MatrixRef, Stored]]]:
-    """Batches of matrices of equal shape and dtype."""
-    buckets: dict[tuple[tuple[int, ...], str], list[tuple[MatrixRef, Stored]]] = {}
-    held = 0
-    for group, stored in reads:
-        for ref, matrix in zip(group.matrices, cut_all(stored, group), strict=True):
-            key = (matrix.shape, matrix.dtype)
-            buckets.setdefault(key, []).append((ref, matrix))
-            held += matrix.raw.nbytes
-            full = key if len(buckets[key]) >= batch_size((ref.rows, ref.cols), matrix.raw.nbytes) else None
-            if full is None and held > _HELD_BYTES:
-                full = max(buckets, key=lambda k: sum(m.raw.nbytes for _, m in buckets[k]))
-            if full is not None:
-                batch = buckets.pop(full)
-                held -= sum(m.raw.nbytes for _, m in batch)
-                yield batch
-    yield from buckets.values()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from spectra.circuits import Side
 from spectra.naming import cut
 from spectra.null_cache import NullCache
 from spectra.options import AnalysisOptions
-from spectra.spectrum import Spectrum
+from spectra.spectrum import Spectrum, gram, safe_scale, spectrum, spectrum_of_gram
 from spectra.stored import Stored, unit_roundoff
 from spectra.tails import tail_curve
 from spectra.types import AttentionRef, CircuitRow, MatrixRef, MatrixRow, NullValue, Plan, Status
@@ -48,6 +49,40 @@ class Factors:
     side: Side
     per_head: Floats
     summed: Floats | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked of one matrix: its row, or only the factors of the attention modules it is a side of (resumed runs)."""
+
+    row: bool
+    sides: Sequence[tuple[AttentionRef, Side]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What was found; `row` is None where it was not wanted."""
+
+    ref: MatrixRef
+    row: MatrixRow | None
+    factors: Sequence[Factors]
+
+
+def measure(
+    ref: MatrixRef, matrix: Stored, known: Spectrum | None, wanted: Wanted, options: AnalysisOptions
+) -> Finished:
+    """Do what is wanted of one matrix; `known` is its spectrum where a device has found it."""
+    started = time.perf_counter()
+    row, product = None, None
+    if known is None and safe_scale(matrix) == 1.0:
+        product = gram(matrix, over_rows(ref), lend=True)  # used up before this thread's next matrix
+    if known is None and wanted.row:
+        known = spectrum(matrix) if product is None else spectrum_of_gram(product, (ref.rows, ref.cols))
+    factors = attention_factors(matrix, ref, wanted.sides, options, product)
+    if known is not None and wanted.row:  # after the factors: a profile's windows reuse the buffer of the product
+        row = matrix_row(ref, matrix, known, options)
+        row = replace(row, seconds=time.perf_counter() - started)
+    return Finished(ref=ref, row=row, factors=factors)
 
 
 def groups(plan: Plan, files: Mapping[str, str]) -> list[Group]:

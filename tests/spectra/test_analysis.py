@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import spectra
-from spectra import analysis as module
-from spectra import summary
+from spectra import summary, work
 from spectra.analysis import analyze
 from spectra.errors import SpectraError
 from spectra.journal import Journal, journal_path
@@ -331,8 +330,8 @@ def test_one_failing_worker_keeps_what_others_finished(
             raise MemoryError("Unable to allocate")
         return real(ref, *args)
 
-    real = module.matrix_row
-    monkeypatch.setattr(module, "matrix_row", fails)
+    real = work.matrix_row
+    monkeypatch.setattr(work, "matrix_row", fails)
     journal = tmp_path / "j.jsonl"
     with pytest.raises(SpectraError, match="fewer --workers"):
         analyze(llama, options=QUICK, journal=journal)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spectra import analysis as module
-from spectra import pipeline, torch_route
+from spectra import batches, torch_route
 from spectra.analysis import analyze
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
@@ -91,8 +91,8 @@ def test_the_whole_analysis_agrees(llama: Path, monkeypatch: pytest.MonkeyPatch)
     expected = analyze(llama, options=QUICK)
     monkeypatch.setattr(module.devices, "resolve", lambda name: "cuda")
     monkeypatch.setattr(torch_route, "open_device", lambda name: torch.device("cpu"))
-    for held in (pipeline._HELD_BYTES, 5000):  # the second makes buckets flush early
-        monkeypatch.setattr(pipeline, "_HELD_BYTES", held)
+    for held in (batches._HELD_BYTES, 5000):  # the second makes buckets flush early
+        monkeypatch.setattr(batches, "_HELD_BYTES", held)
         found = analyze(llama, options=QUICK)
         assert found.provenance["device"] == "cuda"
         for a, b in zip(found.matrices, expected.matrices, strict=True):
