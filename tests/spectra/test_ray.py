@@ -159,11 +159,12 @@ def test_options_that_do_not_go_together() -> None:
 
 
 def test_the_command_starts_a_ray_of_its_own(llama: Path, tmp_path: Path) -> None:
-    """In a process of its own, as a user would run it. `local`: without it, the command would join a Ray that another test run has here."""
+    """In a process of its own, as a user would run it. Without `local` it would join another test run's Ray."""
     out = tmp_path / "out.json"
     command = "import sys; sys.argv[0] = 'spectra'; from spectra_cli.spectra_app import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", command, "analyze", str(llama), "--engine", "ray", "--address", "local", "--workers", "2", "--out", str(out)],
+        [sys.executable, "-c", command, "analyze", str(llama), "--engine", "ray", "--address", "local", "--workers", "2",
+         "--out", str(out)],
         capture_output=True,
         text=True,
         timeout=300,
