@@ -58,20 +58,24 @@ def findings(analysis: Analysis) -> list[Finding]:
 
 
 def _failed(analysis: Analysis, rows: dict[str, int]) -> Iterator[Finding]:
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for failure in summary.failures(analysis):
-        count = len(failure.names)
-        if failure.what == "matrix":
-            what = "hold NaN or infinite entries" if failure.status == "non_finite" else "gave no spectrum"
+        groups.setdefault((failure.status, failure.names), []).append(failure.what)
+    for (status, names), failed in groups.items():
+        count = len(names)
+        if failed == ["matrix"]:
+            what = "hold NaN or infinite entries" if status == "non_finite" else "gave no spectrum"
             if count == 1:
                 what = what.replace("hold", "holds", 1)
-            text = f"{counted(count, 'matrix', 'matrices')} {what} (status {failure.status})."
+            text = f"{counted(count, 'matrix', 'matrices')} {what} (status {status})."
         else:
-            text = f"{failure.what} has no value for {counted(count, 'matrix', 'matrices')} (status {failure.status})."
+            which, have = ", ".join(failed), "has" if len(failed) == 1 else "have"
+            text = f"{which} {have} no value for {counted(count, 'matrix', 'matrices')} (status {status})."
         yield Finding(
             heading="Failed",
-            sentences=(text + " They are grey on the map and in no mean or median.",),
-            items=tuple(Item(row=rows.get(name, -1), name=name) for name in failure.names),
-            tone="bad" if failure.status == "non_finite" else "notable",
+            sentences=(text + " Hatched on the map, and in no mean or median.",),
+            items=tuple(Item(row=rows.get(name, -1), name=name) for name in names),
+            tone="bad" if status == "non_finite" else "notable",
         )
 
 

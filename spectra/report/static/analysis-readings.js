@@ -1,7 +1,7 @@
 // What is read off a row of an analysis: its value, or how it differs from the random matrix of its shape.
 const nullAt = new Map(data.nulls.map((name, i) => [name, i]));
 const nullOf = (row, name) => (row.z && nullAt.has(name) ? row.z[nullAt.get(name)] : null);
-const START_METRIC = "alpha_hill", START_MODE = "difference";
+const START_METRICS = ["alpha_hill", "stable_rank"], START_MODE = "difference";
 const MODES = { value: "value", difference: "difference from null", z: "z against null" };
 
 function reading(row, name, mode) {

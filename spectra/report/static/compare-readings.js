@@ -1,6 +1,6 @@
 // What is read off a pair: the difference B − A, A or B itself, or a number of the update.
 const ofBoth = data.columns.filter((c) => c.both), ofUpdate = data.columns.filter((c) => !c.both);
-const START_METRIC = ofUpdate.length ? "update_relative_norm" : "alpha_hill", START_MODE = "difference";
+const START_METRICS = ["update_relative_norm", "alpha_hill", "stable_rank"], START_MODE = "difference";
 const MODES = { value: "value", difference: "B − A", relative: "(B − A) / |A|", a: "A", b: "B" };
 const isBoth = (name) => data.columns[columnAt.get(name)].both;
 const modesOf = (name) => (isBoth(name) ? ["difference", "relative", "a", "b"] : ["value"]).map((mode) => [mode, MODES[mode]]);

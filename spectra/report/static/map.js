@@ -1,6 +1,6 @@
 // The map: roles by layers. What is read off a row, and in which modes, is the page's (MODES, modesOf, reading, why, sentence).
 const numeric = data.columns.filter((c) => (c.kind === "float" || c.kind === "int") && modesOf(c.name).some(([mode]) => rows.some((r) => reading(r, c.name, mode) !== null)));
-const startMetric = (columns = numeric) => (columns.find((c) => c.name === START_METRIC) || columns[0] || {}).name;
+const startMetric = (columns = numeric) => START_METRICS.find((name) => columns.some((c) => c.name === name)) || (columns[0] || {}).name;
 
 function setUpMap() {
   pickers("map", drawMap, {});

@@ -27,9 +27,11 @@ addEventListener("beforeprint", () => {
   document.documentElement.dataset.theme = "light";
   for (const id of charts.keys()) stale.add(id);
   drawStale(true);
+  forPaper(true);
 });
 addEventListener("afterprint", () => {
   for (const details of unfolded) details.open = false;
+  forPaper(false);
   setTheme(theme);
 });
 

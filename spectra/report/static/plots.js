@@ -62,7 +62,11 @@ function logTicks(low, high) {
       if (x >= low - 0.3 && x <= high + 0.3) { values.push(x); texts.push(Math.abs(e) > 3 ? (s > 1 ? s + "e" : "1e") + e : String(Number((s * 10 ** e).toPrecision(2)))); }
     }
   }
-  return { tickmode: "array", tickvals: values, ticktext: texts };
+  if (values.filter((x) => x >= low && x <= high).length > 1) return { tickmode: "array", tickvals: values, ticktext: texts };
+  const from = 10 ** low, to = 10 ** high, rough = (to - from) / 4 || from, unit = 10 ** Math.floor(Math.log10(rough)); // far less than a decade
+  const step = [1, 2, 5, 10].map((m) => m * unit).find((s) => s >= rough * 0.999), even = [];
+  for (let i = Math.floor(from / step); i <= Math.ceil(to / step); i++) if (i > 0) even.push(i * step);
+  return { tickmode: "array", tickvals: even.map(Math.log10), ticktext: even.map((v) => String(Number(v.toPrecision(6)))) };
 }
 
 // The same positions on an axis of type log.

@@ -1,7 +1,7 @@
 // All rows: sorted, filtered, a page at a time; CSV of what the filters leave. GROUPS and csvColumns are the page's.
-const PAGE = 50;
+const PAGE = 50, PAPER = 500; // rows at a time on the screen, and in print
 const IDENTITY = [["name", (r) => r.n], ["role", (r) => r.r], ["layer", (r) => r.y], ["rows", (r) => r.a], ["cols", (r) => r.b], ["status", (r) => r.s]];
-const table = { sort: null, down: false, page: 0, order: [] };
+const table = { sort: null, down: false, page: 0, size: PAGE, order: [] };
 
 function setUpTable() {
   fill($("row-role"), [["", "all"], ...data.roles.map((r) => [r, r])]);
@@ -14,6 +14,15 @@ function setUpTable() {
   $("page-before").addEventListener("click", () => { table.page--; drawTable(); });
   $("page-after").addEventListener("click", () => { table.page++; drawTable(); });
   $("csv").addEventListener("click", download);
+  drawTable();
+}
+
+// More rows at a time, from the first; and back to the page that was there.
+function forPaper(printing) {
+  if (!$("table")) return;
+  if (printing) table.before = table.page;
+  table.size = printing ? PAPER : PAGE;
+  table.page = printing ? 0 : table.before;
   drawTable();
 }
 
@@ -37,9 +46,9 @@ function drawTable() {
       return (Math.abs(found) === 2 && (keys.get(i) === null || keys.get(j) === null) ? found : table.down ? -found : found) || i - j;
     });
   }
-  const pages = Math.max(1, Math.ceil(table.order.length / PAGE));
+  const pages = Math.max(1, Math.ceil(table.order.length / table.size));
   table.page = Math.min(Math.max(0, table.page), pages - 1);
-  const shown = table.order.slice(table.page * PAGE, (table.page + 1) * PAGE);
+  const shown = table.order.slice(table.page * table.size, (table.page + 1) * table.size);
   $("table").replaceChildren(tableHead(columns), el("tbody", {}, ...shown.map((i) => tableRow(i, columns))));
   $("page-say").textContent = table.order.length + " of " + rows.length + ", page " + (table.page + 1) + " of " + pages;
   $("page-before").disabled = table.page === 0;

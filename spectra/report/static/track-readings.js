@@ -1,5 +1,5 @@
 // What is read off a trajectory: its first and last value, or the change between them.
-const START_METRIC = "alpha_hill", START_MODE = "change";
+const START_METRICS = ["alpha_hill", "stable_rank"], START_MODE = "change";
 const MODES = { change: "last − first", relative: "(last − first) / |first|", first: "first", last: "last" };
 const modesOf = () => Object.entries(MODES);
 const centred = (name, mode) => mode === "change" || mode === "relative";
