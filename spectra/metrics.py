@@ -224,7 +224,7 @@ UPDATE_METRICS: tuple[Metric, ...] = (
     Metric(name="update_rank", title="rank of the update",
            formula="#{s_i(D) > u max(||A||_F, ||B||_F) sqrt(2/(rows cols)) (sqrt rows + sqrt cols)}, D = B - A, u = the coarser "
            "unit roundoff of A and B", unit="1", range="0..M", source="docs/methods.md", kind="int",
-           caution="Rounding A and B to their stored dtype changes every entry; singular values below what it leaves do not count."),
+           caution="Rounding A and B to their stored dtype changes every entry; those below what it leaves do not count."),
     Metric(name="update_rank_share", title="rank of the update over M", formula="update_rank / M", unit="1", range="0..1",
            source="docs/methods.md", caution="A merged adapter of rank r gives at most r / M."),
     Metric(name="update_relative_norm", title="relative norm of the update", formula="||B - A||_F / ||A||_F", unit="1",

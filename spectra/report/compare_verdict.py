@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from spectra import metrics
 from spectra.compare import Comparison, Pair, verdict
@@ -102,19 +102,18 @@ def _by_role(pairs: list[Pair]) -> str:
 def _moved(comparison: Comparison) -> Iterator[Finding]:
     pairs = comparison.pairs
     for name in _SHOWN:
-        known = [i for i, pair in enumerate(pairs) if pair.differences.get(name)]
-        if not known:
+        gaps = {i: gap for i, pair in enumerate(pairs) if (gap := pair.differences.get(name))}
+        if not gaps:
             continue
-        gap: Callable[[int], float] = lambda i, name=name: pairs[i].differences[name] or 0.0  # type: ignore[misc]  # noqa: E731
-        up, down = sum(gap(i) > 0 for i in known), sum(gap(i) < 0 for i in known)
+        up, down = sum(gap > 0 for gap in gaps.values()), sum(gap < 0 for gap in gaps.values())
         yield Finding(
             heading=f"Differences: {metrics.BY_NAME[name].title}",
             sentences=(f"Higher in B for {up:,}, lower for {down:,}, equal or unknown for {len(pairs) - up - down:,}; median of "
-                       f"those that differ {number(statistics.median(map(gap, known)), '+.3g')}. Largest:",),
+                       f"those that differ {number(statistics.median(gaps.values()), '+.3g')}. Largest:",),
             items=tuple(
                 Item(row=i, name=pairs[i].a.name, text=f"{number(pairs[i].values_a[name], '.4g')} in A, "
-                     f"{number(pairs[i].values_b[name], '.4g')} in B ({number(gap(i), '+.3g')})")
-                for i in sorted(known, key=lambda i: -abs(gap(i)))[:LARGEST]
+                     f"{number(pairs[i].values_b[name], '.4g')} in B ({number(gaps[i], '+.3g')})")
+                for i, _ in sorted(gaps.items(), key=lambda item: -abs(item[1]))[:LARGEST]
             ),
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ function setUpNorms() {
     if (!traces.length) return "No layer has this number";
     const all = traces.flatMap((t) => t.y).filter((v) => v !== null).map(Math.log10);
     const low = Math.min(...all), high = Math.max(...all), margin = 0.06 * (high - low || 1);
-    return { traces, layout: { xaxis: { title: { text: "layer" } },
+    return { traces, layout: { xaxis: layerAxis($("depth-stack").value),
       yaxis: { title: { text: metricTitle(metric) }, type: "log", range: [low - margin, high + margin], ...powers(logTicks(low, high)) } } };
   });
 }

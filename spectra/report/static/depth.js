@@ -16,6 +16,9 @@ function profile(stack, metric, mode, reference = null) {
   return traces;
 }
 
+// Whole layers only, where there are few.
+const layerAxis = (stack) => ({ title: { text: "layer" }, dtick: layersOf(stack).length <= 16 ? 1 : undefined });
+
 // `reference(metric, mode)`: what is drawn dotted beside each line, or null.
 function setUpDepth(reference = () => null, also = []) {
   if (!$("depth")) return;
@@ -24,7 +27,7 @@ function setUpDepth(reference = () => null, also = []) {
     const metric = $("depth-metric").value, mode = $("depth-mode").value, middle = centred(metric, mode);
     const traces = metric ? profile($("depth-stack").value, metric, mode, reference(metric, mode)) : [];
     if (!traces.length) return "No layer has this number";
-    return { traces, layout: { xaxis: { title: { text: "layer" } },
+    return { traces, layout: { xaxis: layerAxis($("depth-stack").value),
       yaxis: { title: { text: metricTitle(metric) + (mode === "value" ? "" : ",<br>" + MODES[mode]) }, zeroline: middle, zerolinecolor: css("--dim"), zerolinewidth: 1 } } };
   });
 }

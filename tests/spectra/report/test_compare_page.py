@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from spectra.analysis import analyze
+from spectra.checkpoint import open_checkpoint
 from spectra.compare import Comparison, compare, verdict
 from spectra.comparing import read_comparison, write_comparison
 from spectra.report import render_html, write_html
@@ -134,3 +135,15 @@ def test_lesser_comparisons_and_widths(browser: Browser, comparison: Comparison,
             browser.screenshot(tmp_path / "shot.png", width, dark=dark)
             assert browser.run("document.documentElement.scrollWidth <= innerWidth + 1"), "the page scrolls sideways"
         quiet(browser, page)
+
+
+@chromium
+def test_a_real_checkpoint_with_itself(browser: Browser, stories: Path, page: Path) -> None:
+    found = analyze(stories, options=QUICK)
+    write_html(compare(found, found, (open_checkpoint(stories), open_checkpoint(stories)), workers=1), page)
+    assert "0 of 36 matrices changed" in parse(page.read_text(encoding="utf-8")).text
+    assert page.stat().st_size < 8_000_000
+    browser.open(page)
+    browser.run("window.spectraReport.draw()")
+    assert browser.run("document.querySelectorAll('#heat button').length") == 36
+    quiet(browser, page)
