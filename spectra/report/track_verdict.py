@@ -45,7 +45,9 @@ def headline(track: Track) -> str:
     ]
     moves = [(abs(share), role, name, share) for role, columns in track.roles.items() for name in _SHOWN
              if (share := relative(columns[name])) is not None]  # fmt: skip
-    if moves:
+    if moves and max(moves)[0] == 0:
+        parts.append("No median by role changed in alpha (Hill), stable rank, pseudo-rank or spectral norm.")
+    elif moves:
         _, role, name, share = max(moves)
         series = track.roles[role][name]
         parts.append(
@@ -67,10 +69,14 @@ def _metrics(track: Track, rows: dict[str, int]) -> Iterator[Finding]:
         by_role = {role: gap for role, columns in track.roles.items() if (gap := change(columns[name])) is not None}
         if not gaps or not by_role:
             continue
+        if not any(gaps.values()):
+            text = f"The same at the first and the last step in {counted(len(gaps), 'matrix', 'matrices')}."
+            yield Finding(heading=metrics.BY_NAME[name].title, sentences=(text,))
+            continue
         up, down = sum(gap > 0 for gap in gaps.values()), sum(gap < 0 for gap in gaps.values())
         role = max(by_role, key=lambda r: abs(by_role[r]))
         ends = track.roles[role][name]
-        most = sorted(gaps, key=lambda matrix: -abs(gaps[matrix]))[:MOST]
+        most = [m for m, gap in sorted(gaps.items(), key=lambda item: -abs(item[1]))[:MOST] if gap]
         yield Finding(
             heading=metrics.BY_NAME[name].title,
             sentences=(
@@ -114,7 +120,7 @@ def _circuits(track: Track) -> Iterator[Finding]:
 
 def _norms(track: Track) -> Iterator[Finding]:
     gaps = {group: gap for group, series in track.norms.items() if (gap := change(series)) is not None}
-    if gaps:
+    if gaps and any(gaps.values()):
         up, down = max(gaps, key=lambda g: gaps[g]), min(gaps, key=lambda g: gaps[g])
         sentences = [f"Share of the norm of all weight matrices: {up} gained most, {_words(track.norms[up])}"]
         sentences[0] += f"; {down} lost most, {_words(track.norms[down])}." if down != up else "."

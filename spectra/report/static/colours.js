@@ -16,6 +16,6 @@ function range(values, centred) {
   if (!sorted.length) return null;
   let low = quantile(sorted, 0.02), high = quantile(sorted, 0.98);
   if (centred) { high = Math.max(Math.abs(low), Math.abs(high)) || 1; low = -high; }
-  if (low === high) { low -= Math.abs(low) * 0.01 || 1; high += Math.abs(high) * 0.01 || 1; }
+  if (low === high) { low -= Math.abs(low) * 0.01; high += Math.abs(high) * 0.01 || 1; }
   return { low, high, clipped: sorted[0] < low || sorted[sorted.length - 1] > high, scale: centred ? DIVERGING : VIRIDIS };
 }

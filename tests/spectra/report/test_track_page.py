@@ -59,6 +59,17 @@ def test_what_it_says(followed: Track) -> None:
     assert "different conventions" in parse(render_html(replace(followed, provenance=other))).text
 
 
+def test_nothing_changed(followed: Track) -> None:
+    same = replace(
+        followed,
+        matrices={n: {c: (s[1],) * 4 for c, s in columns.items()} for n, columns in followed.matrices.items()},
+        roles={r: {c: (s[1],) * 4 for c, s in columns.items()} for r, columns in followed.roles.items()},
+        norms=dict.fromkeys(followed.norms, (0.5,) * 4),
+    )
+    text = parse(render_html(same)).text
+    assert "No median by role changed" in text and "Largest single changes" not in text and "gained most" not in text
+
+
 @chromium
 def test_trajectories(browser: Browser, followed: Track, page: Path) -> None:
     write_html(followed, page)
