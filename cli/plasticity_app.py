@@ -2,14 +2,146 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+from . import common
+
+if TYPE_CHECKING:
+    from alphadecay.config import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def root() -> None:
-    """How well a base checkpoint learns. No commands yet: see CHANGELOG.md for what has landed."""
+    """Pretrain from recipes, with module-wise weight decay. More commands follow: see CHANGELOG.md for what has landed.
+
+    Exit codes: 0 done; 2 the input is wrong; 70 a bug; 130 interrupted.
+    """
+
+
+@app.command()
+@common.guarded
+def pretrain(
+    recipe: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE] [KEY=VALUE]...",
+            help="A recipe (name, name:variant or YAML file; see plasticity recipes), then what to change in it: "
+            "train.lr=1e-3, or lr=1e-3 where no other section has that key.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="A shipped recipe by name, in place of RECIPE.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run: recipe.yaml, budget.json, checkpoints.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out (its recipe, unless one is named).")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print recipe, parameters and token budget; train and write nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Pretrain a model from a recipe. Under torchrun: one run, all processes; the first prints and writes."""
+    from alphadecay import runs
+    from spectra.errors import SpectraError
+
+    first = int(os.environ.get("RANK", "0")) == 0
+    if out is None and not dry_run:
+        raise SpectraError(
+            "--out is missing: name the folder that the run is written to (or --dry-run to see the budget)."
+        )
+    folder = out.expanduser() if out is not None else None
+    if quiet or not first:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    chosen = _chosen(recipe or [], preset, folder if resume else None)
+    if folder is not None and first:
+        runs.check(folder, chosen, resume=resume)
+    from alphadecay.budget import budget
+
+    count = budget(chosen)
+    if first:
+        from . import recipe_terminal
+
+        recipe_terminal.print_recipe(chosen)
+        recipe_terminal.print_budget(chosen, count)
+    if dry_run or folder is None:
+        return
+    if first:
+        runs.begin(folder, chosen, count)
+    _train(chosen, folder, resume=resume, message=None if quiet or not first else _say, first=first)
+
+
+def _chosen(words: list[str], preset: str | None, resumed: Path | None) -> Recipe:
+    """The recipe that RECIPE, --preset or the resumed run name, with every `key=value` applied."""
+    from alphadecay import recipes, runs
+    from spectra.errors import SpectraError
+
+    named = [words[0]] if words and ("=" not in words[0] or Path(words[0]).is_file()) else []
+    assignments = words[len(named) :]
+    if named and preset is not None:
+        raise SpectraError(f"Got RECIPE {named[0]!r} and --preset {preset!r}, expected one of them. Leave one out.")
+    if preset is not None:
+        name = preset
+        if preset.partition(":")[0] not in recipes.names():
+            raise SpectraError(f"--preset {preset!r}: no such recipe. {recipes.hint(preset)}")
+    elif named:
+        name = named[0]
+    elif resumed is not None:
+        return recipes.override(runs.recipe_of(resumed), assignments)
+    else:
+        raise SpectraError(
+            "No recipe: name one (--preset tiny, or a YAML file); plasticity recipes lists the shipped ones."
+        )
+    return recipes.override(recipes.load(name), assignments)
+
+
+def _train(recipe: Recipe, out: Path, *, resume: bool, message: Callable[[str], None] | None, first: bool) -> None:
+    from alphadecay.train import train
+
+    try:
+        done = train(recipe, out, resume=resume, message=message)
+    except KeyboardInterrupt:
+        if first:
+            typer.echo(f"what was saved is in {out}; plasticity pretrain --out {out} --resume goes on", err=True)
+        raise
+    if first:
+        from . import recipe_terminal
+
+        recipe_terminal.print_result(done)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+@app.command(name="recipes")
+@common.guarded
+def list_recipes(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show this one whole, as YAML: a name, name:variant or file.", show_default=False),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """List the shipped recipes, or show one: the YAML on stdout can be kept as a file and run."""
+    from . import recipe_terminal
+
+    if name is None:
+        recipe_terminal.print_names()
+    else:
+        recipe_terminal.print_yaml(name)
 
 
 def main() -> None:
