@@ -1,1 +1,45 @@
-"""Module-wise weight decay from spectra, and its baselines (issue 4; nothing here yet)."""
+"""Module-wise weight decay from spectra (AlphaDecay) and its baselines, in anyone's loop and in ours.
+
+decay = AlphaDecay(model, base=0.1, ratio=(2 / 3, 5), gap=500)
+optimizer = torch.optim.AdamW(decay.param_groups(), lr=1e-3)
+...
+decay.step(optimizer)  # before every optimizer.step()
+
+Trainer(..., callbacks=[AlphaDecayCallback()])
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphadecay.callback import AlphaDecayCallback as AlphaDecayCallback
+    from alphadecay.callback import DecayCallback as DecayCallback
+    from alphadecay.policies import AdaDecay as AdaDecay
+    from alphadecay.policies import AdaptiveWeightDecay as AdaptiveWeightDecay
+    from alphadecay.policies import AlphaDecay as AlphaDecay
+    from alphadecay.policies import GroupOptions as GroupOptions
+    from alphadecay.policies import NoDecay as NoDecay
+    from alphadecay.policies import Policy as Policy
+    from alphadecay.policies import Uniform as Uniform
+
+# Names are fetched on first use: `import alphadecay` imports neither torch nor transformers.
+_PUBLIC = {
+    "AlphaDecay": "alphadecay.policies",
+    "AdaDecay": "alphadecay.policies",
+    "AdaptiveWeightDecay": "alphadecay.policies",
+    "Uniform": "alphadecay.policies",
+    "NoDecay": "alphadecay.policies",
+    "Policy": "alphadecay.policies",
+    "GroupOptions": "alphadecay.policies",
+    "AlphaDecayCallback": "alphadecay.callback",
+    "DecayCallback": "alphadecay.callback",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'alphadecay' has no attribute {name!r}")

@@ -1,0 +1,123 @@
+"""The one training loop: `transformers.Trainer` with saves that are whole or not there, and losses that must be finite."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer
+from transformers.utils import logging
+
+from alphadecay import saves
+from alphadecay.config import TrainConfig
+from alphadecay.objective import Objective
+from alphadecay.schedule import schedule
+from spectra.errors import SpectraError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """What the loop needs beside the Trainer's own arguments.
+
+    Attributes:
+        config: how it is trained.
+        steps: optimizer steps of the whole run.
+        out: the run's folder.
+        exempt: names of parameters without decay.
+        task: what is trained on what.
+    """
+
+    config: TrainConfig
+    steps: int
+    out: Path
+    exempt: frozenset[str]
+    task: Objective
+
+
+class LoopTrainer(Trainer):
+    """See the module. Every parameter that is not exempt is decayed, norms and biases too, as in both papers."""
+
+    def __init__(self, loop: Loop, *given: Any, **named: Any) -> None:
+        self._loop = loop
+        super().__init__(*given, **named)
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """All but the exempt ones; transformers leaves norms and biases out."""
+        return [name for name, _ in model.named_parameters() if name not in self._loop.exempt]
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Any:
+        """In order: the dataset has the order of the whole run already."""
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        return torch.utils.data.SequentialSampler(dataset)  # type: ignore[arg-type]
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """`alphadecay.schedule`, which has floors and shapes that the library has not."""
+        if self.lr_scheduler is None:
+            chosen: Any = optimizer if optimizer is not None else self.optimizer
+            factor = schedule(self._loop.config, self._loop.steps)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(chosen, factor)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """One forward and backward; stops the run at a loss that is not finite."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            left = saves.checkpoints(self._loop.out)
+            kept = f"The last good checkpoint is {left[-1].name}" if left else "No checkpoint was written yet"
+            raise SpectraError(
+                f"The loss is {float(loss)} at step {self.state.global_step + 1}: the run stops. {kept}. Lower the learning rate, "
+                "clip gradients, or use another precision."
+            )
+        return loss
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """The objective's metrics over the validation data, exact whatever the batches."""
+        windows = self.eval_dataset if eval_dataset is None else eval_dataset
+        found = self._loop.task.evaluate(
+            self.model_wrapped,
+            windows,
+            self.args.per_device_eval_batch_size,
+            self.args.device,
+            self._loop.config.precision == "bf16-mixed",
+        )
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._loop.out / saves.STAGING)  # only saves ask for it
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write beside, mark, rename."""
+        step, out = int(self.state.global_step), self._loop.out
+        if self.args.should_save:
+            shutil.rmtree(out / saves.STAGING, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                saves.publish(out, step, self._loop.config.keep)
+        except (OSError, RuntimeError, ValueError) as error:  # a full disk comes as any of these, by library
+            shutil.rmtree(out / saves.STAGING, ignore_errors=True)
+            raise saves.cannot_save(out, step, error) from error
+        finally:
+            if bars:
+                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        self.accelerator.wait_for_everyone()
+
+
+def optimizer_class(config: TrainConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    """AdamW (decoupled decay) or Adam (coupled L2), and its arguments."""
+    cls = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
+    return cls, {"lr": config.lr, "betas": (config.beta1, config.beta2), "eps": config.eps}

@@ -1,0 +1,413 @@
+"""Weight decay policies, one interface: `param_groups()` for an optimizer, then `step(optimizer)` before every `optimizer.step()`.
+
+decay = AlphaDecay(model, base=0.1, ratio=(2 / 3, 5), gap=500)
+optimizer = AdamW(decay.param_groups(), lr=1e-3)
+...
+loss.backward(); decay.step(optimizer); optimizer.step()
+
+Gradients must be there, and clipped already where they are. With a coupled optimizer (`torch.optim.Adam`) the decay is its L2
+penalty; with AdamW it is decoupled. float16 with a gradient scaler: unscale first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphadecay.assign import Assignment, AssignOptions, assign
+from alphadecay.groups import NAME, is_decoupled, set_decays
+from alphadecay.log import DecayLog
+from alphadecay.measure import Measurer, Scores, poll_every, ranks
+from alphadecay.modules import Module, find_modules, layers_of, parameters_by_group, unwrap, without_ends
+from alphadecay.scores import Meter, ModuleScore, Score, ScoreOptions
+from spectra.errors import SpectraError
+
+if TYPE_CHECKING:
+    import torch
+
+    from spectra.tails import FitName
+
+MODES = ("sync", "async")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOptions:
+    """What every policy shares.
+
+    Attributes:
+        exempt: globs on parameter names that get no decay at all (OLMo's embeddings, say).
+        biases: `base`: biases keep the base decay; `module`: a module's bias has its decay.
+        log: file for one JSON line a module and measurement; written by rank 0.
+    """
+
+    exempt: tuple[str, ...] = ()
+    biases: str = "base"
+    log: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.biases not in ("base", "module"):
+            raise SpectraError(f"biases takes base or module, got {self.biases!r}.")
+        if not isinstance(self.exempt, tuple):
+            raise SpectraError(f"exempt takes a tuple of globs such as ('*embed*',), got {self.exempt!r}.")
+
+
+class Policy:
+    """The base decay on every parameter that is not exempt. Subclasses change `decays` and `base` step by step."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        base: float,
+        modules: Sequence[Module] = (),
+        options: GroupOptions | None = None,
+    ) -> None:
+        if not (math.isfinite(base) and base >= 0.0):
+            raise SpectraError(f"The base decay must be a number of at least 0, got {base}.")
+        self._options = options or GroupOptions()
+        self._eta = base
+        self.model = unwrap(model)
+        self.modules = tuple(modules)
+        self.decays: dict[str, float] = {module.name: base for module in modules}
+        self.base = base
+        self.steps = 0
+        self._groups = parameters_by_group(self.model, self.modules, self._options.exempt, self._options.biases)
+        writes = self._options.log is not None and ranks()[0] == 0
+        self._log = DecayLog(self._options.log, self.settings()) if writes and self._options.log else None
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the decays, as plain data: a resumed run must have the same."""
+        return {
+            "policy": type(self).__name__,
+            "base": self._eta,
+            "exempt": list(self._options.exempt),
+            "biases": self._options.biases,
+            "groups": {name: len(held) for name, held in self._groups.items() if name in ("base", "exempt")},
+        }
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups for an optimizer: one a module, one of the rest, one of exempt parameters; each with its name."""
+        return [
+            {"params": [parameter for _, parameter in held], "weight_decay": self.decay_of(name), NAME: name}
+            for name, held in self._groups.items()
+        ]
+
+    def decay_of(self, group: str) -> float:
+        """The present weight decay of a group, by name."""
+        return 0.0 if group == "exempt" else self.decays.get(group, self.base)
+
+    def owners(self) -> dict[int, str]:
+        """id of a parameter -> name of its group."""
+        return {id(parameter): name for name, held in self._groups.items() for _, parameter in held}
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Decide the decays of the coming `optimizer.step()` and put them into the optimizer's groups.
+
+        Raises:
+            SpectraError: the optimizer was not built from `param_groups()`.
+        """
+        self.update()
+        set_decays(optimizer, self.decay_of, list(self._groups))
+        self.apply(optimizer)
+
+    def update(self) -> None:
+        """Count the coming step and decide its decays."""
+        self.steps += 1
+        self._decide()
+
+    def _decide(self) -> None:
+        """Change `decays` and `base` for step number `steps` (the first is 1)."""
+
+    def apply(self, optimizer: torch.optim.Optimizer) -> None:
+        """Do by hand what groups cannot hold (decays of single elements); the groups are set already."""
+
+    def finish(self) -> None:
+        """Wait for what runs beside the training. Under several ranks call it on all of them before `state_dict()`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data from which `load_state_dict` goes on as if nothing had happened."""
+        return {
+            "settings": self.settings(),
+            "steps": self.steps,
+            "base": self.base,
+            "decays": dict(self.decays),
+            **self._state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Raises:
+            SpectraError: it was made with other settings or for other modules.
+        """
+        if state["settings"] != self.settings():
+            was, now = state["settings"], self.settings()
+            changed = [f"{k} was {was.get(k)} and is {now.get(k)}" for k in {**was, **now} if was.get(k) != now.get(k)]
+            raise SpectraError(
+                f"The state is of another policy: {'; '.join(changed)}. Resume with the settings of the run."
+            )
+        if set(state["decays"]) != set(self.decays):
+            strange = sorted(set(state["decays"]) ^ set(self.decays))
+            raise SpectraError(f"The state is of another model: {strange[0]} is not in both.")
+        self.steps, self.base = int(state["steps"]), float(state["base"])
+        self.decays = {name: float(state["decays"][name]) for name in self.decays}
+        self._load(state)
+        if self._log is not None:
+            self._log.rewind(self.steps)
+
+    def _state(self) -> dict[str, Any]:
+        return {}
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        pass
+
+    def _write(self, records: Sequence[Mapping[str, Any]]) -> None:
+        if self._log is not None:
+            self._log.append(records)
+
+
+class NoDecay(Policy):
+    """No weight decay."""
+
+    def __init__(self, model: torch.nn.Module, *, options: GroupOptions | None = None) -> None:
+        super().__init__(model, base=0.0, options=options)
+
+
+class Uniform(Policy):
+    """The same weight decay for every parameter that is not exempt."""
+
+    def __init__(self, model: torch.nn.Module, *, base: float, options: GroupOptions | None = None) -> None:
+        super().__init__(model, base=base, options=options)
+
+
+class AlphaDecay(Policy):
+    """Module-wise decay from scores: assigned at the first step from the initial weights, then before step gap, 2 gap, ...
+
+    Source: AlphaDecay (He et al. 2025), algorithm 1, eq. 2 and 3. Modules without a score (degenerate, too small, not finite)
+    keep the base decay and have no part in the others' scale.
+
+    Args:
+        model: on its device already; wrapped or not. Build the policy after sharding (FSDP2).
+        base: eta.
+        ratio: (s1, s2) of the linear assignment: (2/3, 5) or (2/3, 3) in the paper.
+        gap: optimizer steps between measurements.
+        score, fit, profile, null_corrected: what is measured (`ScoreOptions`).
+        assignment, steepness: how scores become decays (`AssignOptions`).
+        mode: `sync`: the step waits for the measurement. `async`: weights are copied and measured beside the training; the
+            decays apply when ready, at most `gap` steps late, so that two runs need not be equal.
+        workers: threads that measure; 0: the cores of this rank.
+    """
+
+    def __init__(  # noqa: PLR0913 -- flat: one argument a choice of the paper
+        self,
+        model: torch.nn.Module,
+        *,
+        base: float,
+        ratio: tuple[float, float] = (2 / 3, 5.0),
+        gap: int = 500,
+        score: Score = "alpha",
+        fit: FitName = "hill",
+        assignment: Assignment = "linear",
+        mode: str = "sync",
+        profile: str = "default",
+        null_corrected: bool = False,
+        steepness: float = 4.0,
+        workers: int = 0,
+        options: GroupOptions | None = None,
+    ) -> None:
+        if gap < 1:
+            raise SpectraError(f"gap must be at least 1 step, got {gap}.")
+        if mode not in MODES:
+            raise SpectraError(f"Unknown mode {mode!r}. Use one of: {', '.join(MODES)}.")
+        self._measured = ScoreOptions(score=score, fit=fit, profile=profile, null_corrected=null_corrected)
+        self._assigned = AssignOptions(assignment=assignment, ratio=(ratio[0], ratio[1]), steepness=steepness)
+        self._gap, self._mode = gap, mode
+        model = unwrap(model)
+        modules = find_modules(model)
+        if profile == "alphadecay":
+            modules = without_ends(modules, model)
+        super().__init__(model, base=base, modules=modules, options=options)
+        parameters = dict(self.model.named_parameters())
+        self._measurer = Measurer(modules, parameters, Meter(self._measured, modules), workers)
+        self._again = False  # a measurement was lost with the run that this one resumes
+        self._started = 0  # the step that the running measurement is of
+        self._ready: Scores | None = None  # measured before an interruption, not yet applied
+        self.scores: Scores = {}
+        self.measured_at = 0
+
+    @property
+    def score(self) -> str:
+        """What is measured."""
+        return self._measured.score
+
+    def settings(self) -> dict[str, Any]:
+        """See `Policy.settings`."""
+        return super().settings() | {
+            **asdict(self._measured),
+            **asdict(self._assigned),
+            "ratio": list(self._assigned.ratio),
+            "gap": self._gap,
+            "mode": self._mode,
+        }
+
+    def _decide(self) -> None:
+        due = self.steps == 1 or self.steps % self._gap == 0 or self._again
+        self._again = False
+        if self._mode == "sync":
+            if due:
+                self._assign(self._measurer.now(), self.steps)
+            return
+        if self._ready is not None:
+            self._assign(self._ready, self._started)
+            self._ready = None
+        if self._measurer.running and (due or self.steps % poll_every(self._gap) == 0):
+            found = self._measurer.collect(wait=due)
+            if found is not None:
+                self._assign(found, self._started)
+        if due:
+            self._measurer.start()
+            self._started = self.steps
+
+    def _assign(self, scores: Scores, measured_at: int) -> None:
+        values = {name: score.value for name, score in scores.items() if score.value is not None}
+        decays = assign(values, layers_of(self.modules), self._eta, self._assigned)
+        self.decays = {module.name: decays.get(module.name, self._eta) for module in self.modules}
+        self.scores, self.measured_at = scores, measured_at
+        self._write([self._record(module, scores[module.name], module.name in decays) for module in self.modules])
+
+    def _record(self, module: Module, score: ModuleScore, assigned: bool) -> dict[str, Any]:
+        record = {
+            "step": self.steps,
+            "measured_at": self.measured_at,
+            "module": module.name,
+            "layer": module.layer,
+            "role": module.role,
+            self._measured.score: score.value,
+            "decay": self.decays[module.name],
+            "status": score.status if assigned or score.status != "ok" else "no_decay",
+            "seconds": score.seconds,
+        }
+        if score.matrices:
+            record["matrices"] = {
+                name: {self._measured.score: v, "status": s} for name, (v, s) in score.matrices.items()
+            }
+        return record
+
+    def finish(self) -> None:
+        """See `Policy.finish`: what was measured is kept, and applied at the next step."""
+        if self._measurer.running:
+            self._ready = self._measurer.collect(wait=True)
+
+    def _state(self) -> dict[str, Any]:
+        if ranks()[1] == 1:
+            self.finish()
+        ready = None if self._ready is None else {name: asdict(score) for name, score in self._ready.items()}
+        return {"started": self._started, "ready": ready, "running": self._measurer.running}
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        self._started = int(state["started"])
+        ready = state["ready"]
+        self._ready = None if ready is None else {name: ModuleScore(**score) for name, score in ready.items()}
+        self._again = bool(state["running"])
+
+
+class AdaptiveWeightDecay(Policy):
+    """AWD: one decay for all parameters, anew at every step: lambda = 0.1 lambda + 0.9 c ||gradient|| / ||weights||.
+
+    Norms are over all trainable parameters that have a gradient; lambda begins at 0. Source: Ghiasi et al. 2023, algorithm 1.
+
+    Args:
+        base: the decay this stands in for; c = factor x base.
+        factor: 100 in AlphaDecay's comparison for language models (50 for ViT).
+        log_every: steps between lines of the log.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        base: float,
+        factor: float = 100.0,
+        log_every: int = 50,
+        options: GroupOptions | None = None,
+    ) -> None:
+        if not (math.isfinite(factor) and factor > 0.0):
+            raise SpectraError(f"factor must be above 0, got {factor}.")
+        self._factor, self._every = factor, max(1, log_every)
+        super().__init__(model, base=base, options=options)
+        self.base = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """See `Policy.settings`."""
+        return super().settings() | {"factor": self._factor}
+
+    def _decide(self) -> None:
+        from alphadecay.norms import global_norm
+
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        if not parameters:
+            raise SpectraError(
+                "AWD needs gradients: call decay.step(optimizer) after backward() and before zero_grad()."
+            )
+        gradient = global_norm([p.grad for p in parameters if p.grad is not None])
+        weights = global_norm([p.detach() for p in parameters])
+        if math.isfinite(gradient) and weights > 0.0:
+            self.base = 0.1 * self.base + 0.9 * self._factor * self._eta * gradient / weights
+        if self.steps == 1 or self.steps % self._every == 0:
+            self._write([{"step": self.steps, "decay": self.base, "gradient_norm": gradient, "weight_norm": weights}])
+
+
+class AdaDecay(AlphaDecay):
+    """Decay by the size of the gradient: eta 2/(1 + exp(-beta z)), z a standardised gradient.
+
+    Args:
+        granularity: `module`: z of a module's gradient norm within its layer, every `gap` steps (AlphaDecay's comparison).
+            `element`: z of each |gradient entry| within its weight, at every step (Nakamura and Hong 2019, eq. 9 to 11).
+        steepness: beta.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        base: float,
+        granularity: str = "module",
+        gap: int = 500,
+        steepness: float = 4.0,
+        options: GroupOptions | None = None,
+    ) -> None:
+        if granularity not in ("module", "element"):
+            raise SpectraError(f"granularity takes module or element, got {granularity!r}.")
+        self._granularity = granularity
+        super().__init__(
+            model,
+            base=base,
+            gap=gap,
+            score="gradient_norm",
+            assignment="sigmoid",
+            steepness=steepness,
+            options=options,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """See `Policy.settings`."""
+        return super().settings() | {"granularity": self._granularity}
+
+    def _decide(self) -> None:
+        if self._granularity == "module":
+            super()._decide()
+
+    def apply(self, optimizer: torch.optim.Optimizer) -> None:
+        """Decay single elements, and take the group's own decay off so that none is decayed twice."""
+        if self._granularity == "module":
+            return
+        from alphadecay.elements import decay_elements
+
+        decoupled = is_decoupled(optimizer)
+        for group in optimizer.param_groups:
+            if group.get(NAME) in self.decays:
+                group["weight_decay"] = 0.0
+                decay_elements(group, self._eta, self._assigned.steepness, decoupled=decoupled)
