@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from spectra.errors import SpectraError
 
 from . import data_cache
-from .data_build import Builder, Tally, clean, held_out
+from .data_build import Builder, SplitWriter, Tally, clean, held_out
 from .data_cache import default_directory
 from .data_config import EMBEDDED, EMBEDDED_TOKENS, DataConfig
 from .data_source import Source, open_source
@@ -123,25 +123,10 @@ def _build(
         say(f"training a tokenizer of {config.vocab_size:,} tokens")
         tokenizer = train_tokenizer(_sample(config, source), config.vocab_size)
     size = vocabulary_size(tokenizer)
-    builder = Builder(staged, config, tokenizer, size, say)
-    tallies = {"documents": Tally()}
-    limit = None if config.max_tokens is None else (builder.train, config.max_tokens)
-    documents = clean(source.texts(config.split), source.name)
-    if config.validation_split is None:
-        builder.run(
-            documents,
-            tallies["documents"],
-            lambda t: builder.validation if held_out(t, config) else builder.train,
-            limit,
-        )
-    else:
-        builder.run(documents, tallies["documents"], lambda _: builder.train, limit)
-        tallies["validation_documents"] = Tally()
-        wanted = None if config.max_tokens is None else math.ceil(config.max_tokens * config.validation)
-        own = None if wanted is None else (builder.validation, max(wanted, config.window))
-        documents = clean(source.texts(config.validation_split), source.name)
-        builder.run(documents, tallies["validation_documents"], lambda _: builder.validation, own)
-    builder.close()
+    tallies = {"documents": Tally()} | ({} if config.validation_split is None else {"validation_documents": Tally()})
+    with Builder(staged, config, tokenizer, size, say) as builder:
+        _read(config, source, builder, tallies)
+        builder.close()
     source.check_unchanged()
     tokenizer.save_pretrained(staged / "tokenizer")
     layout = {
@@ -169,24 +154,51 @@ def _build(
     return facts
 
 
+def _read(config: DataConfig, source: Source, builder: Builder, tallies: dict[str, Tally]) -> None:
+    """Read the source into the two splits."""
+    limit = None if config.max_tokens is None else (builder.train, config.max_tokens)
+    documents = clean(source.texts(config.split), source.name)
+    if config.validation_split is None:
+
+        def side(text: str) -> SplitWriter:
+            return builder.validation if held_out(text, config) else builder.train
+
+        builder.run(documents, tallies["documents"], side, limit)
+        return
+    builder.run(documents, tallies["documents"], lambda _: builder.train, limit)
+    wanted = None
+    if config.max_tokens is not None:
+        wanted = (builder.validation, max(math.ceil(config.max_tokens * config.validation), config.window))
+    documents = clean(source.texts(config.validation_split), source.name)
+    builder.run(documents, tallies["validation_documents"], lambda _: builder.validation, wanted)
+
+
 def _sample(config: DataConfig, source: Source) -> Iterator[str]:
     """Training documents for the tokenizer, from the start of the source; none that is held out."""
-    left = _SAMPLE_CHARACTERS[config.source == EMBEDDED]
+    left = wanted = _SAMPLE_CHARACTERS[config.source == EMBEDDED]
+    read = 0
     for document in clean(source.texts(config.split), source.name):
+        read += 1
         if document.dropped or (config.validation_split is None and held_out(document.text, config)):
             continue
         yield document.text
         left -= len(document.text)
         if left <= 0:
             return
+    if left == wanted:
+        raise _no_text(source, read)
+
+
+def _no_text(source: Source, read: int) -> SpectraError:
+    return SpectraError(
+        f"{source.name} has no training text: {read:,} documents read, all of them empty or held out. "
+        "Check data.source, data.split and data.text_field."
+    )
 
 
 def _check_enough(config: DataConfig, source: Source, tally: Tally, splits: dict[str, Windows]) -> None:
     if tally.kept == 0:
-        raise SpectraError(
-            f"{source.name} has no text: {tally.read:,} documents read, {tally.dropped or 'none'} dropped. "
-            "Check data.source, data.split and data.text_field."
-        )
+        raise _no_text(source, tally.read)
     train, validation = splits["train"], splits["validation"]
     if len(train) == 0:
         raise SpectraError(

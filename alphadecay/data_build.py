@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,10 @@ class SplitWriter:
         self._starts.append(self._starts[-1] + len(ids))
         self._sources.append(index)
 
+    def discard(self) -> None:
+        """Close the file; without `close` before it, the split is of no use."""
+        self._file.close()
+
     def close(self, shuffle: tuple[int, ...] | None) -> None:
         """Write the index files; `shuffle`: the key of the permutation in which the documents are put first."""
         self._file.close()
@@ -145,7 +149,7 @@ class SplitWriter:
 
 
 class Builder:
-    """Tokenises the splits of one corpus into a folder."""
+    """Tokenises the splits of one corpus into a folder. A context manager: leaving it closes the files, whatever happened."""
 
     def __init__(
         self,
@@ -162,6 +166,15 @@ class Builder:
         self.train = SplitWriter(folder / "train", config, dtype, eos)
         self.validation = SplitWriter(folder / "validation", config, dtype, eos)
         self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Nothing to do: the files are open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        self.train.discard()
+        self.validation.discard()
 
     def run(
         self,

@@ -80,7 +80,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
         raise SpectraError(f"{source} is not a tokenizer: expected a folder with tokenizer.json, or a hub id.")
     if path.is_dir() and not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
         raise SpectraError(f"The folder {source} has no tokenizer: expected tokenizer.json and tokenizer_config.json.")
-    failures = (*network_errors(), KeyError, ImportError)
+    failures: tuple[type[Exception], ...] = (*network_errors(), KeyError, ImportError)
     try:
         found = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else source)
     except failures as error:
