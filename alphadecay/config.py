@@ -190,7 +190,7 @@ class DecayConfig:
     """Which weight decay each module gets (AlphaDecay sections 3.3, 4.3, A.3; its baselines)."""
 
     policy: Literal["none", "uniform", "alphadecay", "awd", "adadecay"] = "uniform"
-    """none: no decay at all; uniform: `base` everywhere; the others in METHODS section 2."""
+    """none: no decay at all; uniform: `base` everywhere; alphadecay: by the spectra of modules; awd, adadecay: by gradients."""
     base: float = 0.0
     """Base decay (eta); alphadecay and adadecay scale it, awd's coefficient is `factor` times it."""
     ratio: tuple[float, float] = (2 / 3, 5.0)
@@ -241,11 +241,15 @@ class Recipe:
     source: str = ""
     """Paper and table that the numbers come from."""
     model: ModelConfig
+    """Architecture, or the checkpoint to go on from."""
     data: DataConfig | None = None
     """Text; or `images`, never both."""
     images: ImageConfig | None = None
+    """Labelled images."""
     train: TrainConfig
+    """Length, optimizer, schedule, checkpoints."""
     decay: DecayConfig
+    """Weight decay."""
 
     def __post_init__(self) -> None:
         if (self.data is None) == (self.images is None):

@@ -216,6 +216,7 @@ def _config(model: ModelConfig, vocab_size: int | None) -> PreTrainedConfig:
     fields.check_keys(model.settings, known, f"model.settings ({model.family})")
     if model.init_from is not None:
         return _loaded_config(model)
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
     settings: dict[str, Any] = {name: None for name in _TOKEN_IDS if name in known} | dict(model.settings)
@@ -224,7 +225,7 @@ def _config(model: ModelConfig, vocab_size: int | None) -> PreTrainedConfig:
     _check_heads(settings)
     try:
         made: PreTrainedConfig = CONFIG_MAPPING[model.family](**settings)
-    except (TypeError, ValueError) as error:  # transformers' StrictDataclass errors are of these
+    except (StrictDataclassError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise SpectraError(f"model.settings of {model.family}: {reason} Correct that setting.") from None
     _check_heads({"hidden_size": getattr(made, "hidden_size", None),

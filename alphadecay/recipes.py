@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -314,9 +315,9 @@ def _value(path: str, text: str, assignment: str) -> object:
     """The YAML value; where the field wants text, `revision=1234` stays text."""
     section, _, name = path.partition(".")
     kind = str if section in _TEXTS else typing.get_type_hints(SECTIONS[section]).get(name)
-    choices = (kind,) if typing.get_origin(kind) is tuple else (kind, *typing.get_args(kind))
-    if str in choices and text not in ("", "null", "~"):
+    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    if str in (typing.get_args(kind) if union else (kind,)) and text not in ("", "null", "~"):
         return text
-    if typing.get_args(kind)[:1] == (str,) and not text.startswith("["):  # a list of texts: one may stand alone
+    if kind == tuple[str, ...] and not text.startswith("["):  # a list of texts: one may stand alone
         return [text]
     return strict_yaml.read(text, assignment)

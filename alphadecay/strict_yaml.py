@@ -15,11 +15,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML 1.1 reads 1e-3 (no point) and 1.e5 (no sign) as text; YAML 1.2, and every reader of papers, as numbers."""
 
 
-_Loader.add_implicit_resolver(
+_FLOAT = (
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
+    "-+.0123456789",
 )
+_Loader.add_implicit_resolver(_FLOAT[0], _FLOAT[1], list(_FLOAT[2]))
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
@@ -59,6 +60,7 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
         return True
 
 
+_Dumper.add_implicit_resolver(_FLOAT[0], _FLOAT[1], list(_FLOAT[2]))  # the text "1e3" is quoted, then
 _Dumper.add_representer(
     list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
 )

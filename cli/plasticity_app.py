@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,6 +77,7 @@ def pretrain(
 
         recipe_terminal.print_recipe(chosen)
         recipe_terminal.print_budget(chosen, count)
+        sys.stdout.flush()
     if dry_run or folder is None:
         return
     if first:

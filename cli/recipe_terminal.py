@@ -12,10 +12,9 @@ from rich.text import Text
 from . import terminal
 
 if TYPE_CHECKING:
-    from alphadecay.train import TrainResult
-
     from alphadecay.budget import Budget
     from alphadecay.config import Recipe
+    from alphadecay.train import TrainResult
 
 _WIDTH = 120
 
@@ -65,9 +64,9 @@ def print_recipe(recipe: Recipe) -> None:
     for section in recipes.SECTIONS:
         values = dict(plain[section] or {})
         values |= values.pop("settings", {})
-        shown = [f"{key} {_brief(value)}" for key, value in values.items() if value is not None and value != []]
+        shown = [f"{key}={_brief(value)}" for key, value in values.items() if value is not None and value != []]
         if shown:
-            rows[section] = ", ".join(shown)
+            rows[section] = "  ".join(shown)
     console.print()
     _rows(rows)
 
@@ -109,24 +108,21 @@ def print_result(done: TrainResult) -> None:
 
 
 def print_names() -> None:
-    """A line a shipped recipe: name, how many variants, what it is, its source."""
+    """A line a shipped recipe: name, how many variants, what it is and, where there is room, its source."""
     from alphadecay import recipes
 
+    console = terminal.report_width(_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for label, justify in (
-        ("recipe", "left"),
-        ("variants", "right"),
-        ("sweeps", "left"),
-        ("what", "left"),
-        ("source", "left"),
-    ):
-        table.add_column(label, justify=justify, no_wrap=label == "recipe")  # type: ignore[arg-type]
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("variants", justify="right")
+    table.add_column("what")
+    roomy = console.width >= _WIDTH
+    if roomy:
+        table.add_column("source")
     for name in recipes.names():
         found = recipes.open_file(name)
-        table.add_row(
-            name, str(len(found.variants) or ""), ", ".join(found.sweeps), found.recipe.description, found.recipe.source
-        )
-    console = terminal.report_width(160)
+        cells = [name, str(len(found.variants) or ""), found.recipe.description]
+        table.add_row(*cells, *([found.recipe.source] if roomy else []))
     console.print(table)
     console.print(
         Text("\nplasticity recipes NAME shows one, with its variants and sweeps; NAME:VARIANT names one of these.")
