@@ -12,7 +12,7 @@ def element_factors(gradient: torch.Tensor, steepness: float) -> torch.Tensor:
     """2/(1 + exp(-beta z)), z the |gradient| standardised (population sd) over the entries of one weight; 1 where sd is 0."""
     import torch
 
-    size = gradient.detach().abs().float()
+    size = gradient.detach().abs().to(torch.promote_types(gradient.dtype, torch.float32))
     centred = size - size.mean()
     deviation = (centred * centred).mean().sqrt()
     z = centred / torch.where(deviation > 0, deviation, torch.ones_like(deviation))

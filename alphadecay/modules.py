@@ -28,7 +28,7 @@ class Module:
     Attributes:
         name: of its weight, as in `model.named_parameters()` of the unwrapped model.
         layer, stack: the transformer layer it stands in (`stack` tells encoder from decoder).
-        role: `q`, `down`, ...; `qkv` and the like where the parameter holds several matrices.
+        role: `q`, `down`, ...; `q+k+v` and the like where the parameter holds several matrices.
         matrices: how to cut it into (out, in) matrices; more than one for fused and stacked parameters.
         bias: name of its bias, or None.
     """
@@ -69,7 +69,9 @@ def find_modules(model: torch.nn.Module) -> tuple[Module, ...]:
     held: dict[str, list[MatrixRef]] = {}
     for ref in planned.matrices:
         kind = part.tensors[ref.tensor].kind
-        if ref.layer is not None and ref.role not in _NOT_TUNED and kind != "Embedding" and ref.tensor in trained:
+        linear = kind.endswith(("Linear", "Conv1D"))  # what has no known role counts only there (not Mamba's A_log)
+        tuned = ref.role not in _NOT_TUNED and kind != "Embedding" and (ref.role != "other" or linear)
+        if ref.layer is not None and tuned and ref.tensor in trained:
             held.setdefault(ref.tensor, []).append(ref)
     if not held:
         raise SpectraError(
@@ -88,7 +90,7 @@ def _module(name: str, refs: Sequence[MatrixRef], trained: set[str]) -> Module:
         name=name,
         layer=first.layer,
         stack=first.stack,
-        role="".join(dict.fromkeys(ref.role for ref in refs)),
+        role="+".join(dict.fromkeys(ref.role for ref in refs)),
         matrices=tuple(refs),
         bias=bias if bias in trained else None,
     )

@@ -143,15 +143,15 @@ class Policy:
         Raises:
             SpectraError: it was made with other settings or for other modules.
         """
+        if set(state["decays"]) != set(self.decays):
+            strange = sorted(set(state["decays"]) ^ set(self.decays))
+            raise SpectraError(f"The state is of another model: {strange[0]} is not in both.")
         if state["settings"] != self.settings():
             was, now = state["settings"], self.settings()
             changed = [f"{k} was {was.get(k)} and is {now.get(k)}" for k in {**was, **now} if was.get(k) != now.get(k)]
             raise SpectraError(
                 f"The state is of another policy: {'; '.join(changed)}. Resume with the settings of the run."
             )
-        if set(state["decays"]) != set(self.decays):
-            strange = sorted(set(state["decays"]) ^ set(self.decays))
-            raise SpectraError(f"The state is of another model: {strange[0]} is not in both.")
         self.steps, self.base = int(state["steps"]), float(state["base"])
         self.decays = {name: float(state["decays"][name]) for name in self.decays}
         self._load(state)
@@ -305,10 +305,15 @@ class AlphaDecay(Policy):
         if ranks()[1] == 1:
             self.finish()
         ready = None if self._ready is None else {name: asdict(score) for name, score in self._ready.items()}
-        return {"started": self._started, "ready": ready, "running": self._measurer.running}
+        return {
+            "measured_at": self.measured_at,
+            "started": self._started,
+            "ready": ready,
+            "running": self._measurer.running,
+        }
 
     def _load(self, state: Mapping[str, Any]) -> None:
-        self._started = int(state["started"])
+        self.measured_at, self._started = int(state["measured_at"]), int(state["started"])
         ready = state["ready"]
         self._ready = None if ready is None else {name: ModuleScore(**score) for name, score in ready.items()}
         self._again = bool(state["running"])
