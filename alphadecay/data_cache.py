@@ -142,11 +142,15 @@ def held(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
             "Set ALPHADECAY_CACHE_DIR to a folder you can write to."
         ) from error
     with lock:
+        locked = True
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("another process prepares the same data; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in folder.parent.glob(f"{folder.name}.*.tmp"):
-            shutil.rmtree(left, ignore_errors=True)
+        except OSError:  # a file system without locks
+            locked = False
+        if locked:
+            for left in folder.parent.glob(f"{folder.name}.*.tmp"):
+                shutil.rmtree(left, ignore_errors=True)
         yield

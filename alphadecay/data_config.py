@@ -50,7 +50,7 @@ class DataConfig:
     """Tokens a window."""
     packing: str = "pack"
     """`pack`: documents, each ended by EOS, joined and cut into windows. `document`: one document a window, truncated,
-    padded and masked."""
+    padded and masked; a truncated one has no EOS, since it does not end there (the AlphaDecay authors' tokenizer puts one)."""
     seed: int = 42
     """Of the split and of the order in which training documents are packed."""
 

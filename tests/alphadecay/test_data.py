@@ -202,6 +202,34 @@ def test_lone_surrogates_are_replaced_and_counted(texts: Path, tmp_path: Path) -
     assert make(texts, tmp_path / "c").facts()["documents"]["repaired"] == 1
 
 
+def test_progress_is_told(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_build, "_MESSAGE_S", 0.0)
+    monkeypatch.setattr(data_build, "_BATCH_DOCUMENTS", 100)
+    said: list[str] = []
+    prepare(
+        DataConfig(source=str(texts), window=64, validation=0.1, vocab_size=400), tmp_path / "c", message=said.append
+    )
+    assert said[0] == "training a tokenizer of 400 tokens"
+    assert len([s for s in said if "training tokens; " in s and s.endswith("documents read")]) == 5
+    assert said[-1].startswith("tokenised ")
+
+
+def test_a_source_that_changes_meanwhile_is_refused(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = data_build.Builder.close
+
+    def close(self: data_build.Builder) -> None:
+        real(self)
+        with texts.open("a", encoding="utf-8") as f:
+            f.write('{"text": "late"}\n')
+
+    monkeypatch.setattr(data_build.Builder, "close", close)
+    with pytest.raises(SpectraError, match="changed while it was read"):
+        make(texts, tmp_path / "c")
+    assert not list((tmp_path / "c").glob("corpus-*/"))
+
+
 def test_import_is_light() -> None:
     code = "import sys, alphadecay.data; print([m for m in ('torch', 'transformers', 'datasets', 'pyarrow') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

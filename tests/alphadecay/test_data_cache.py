@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alphadecay import data, data_cache
+from alphadecay import data, data_cache, data_files
 from alphadecay.data import DataConfig, prepare
 from spectra.errors import SpectraError
 
@@ -140,6 +140,22 @@ def test_default_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert data_cache.default_directory() == tmp_path / "own"
     prepare(CONFIG)
     assert list((tmp_path / "own").glob("corpus-*/manifest.json"))
+
+
+def test_a_whole_cache_is_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared clusters mount prepared corpora read-only."""
+    text = tmp_path / "a.txt"
+    text.write_text("\n\n".join(f"This is sentence number {i}." for i in range(400)), encoding="utf-8")
+    config = DataConfig(source=str(text), window=32, validation=0.2)
+    first = prepare(config, tmp_path / "c")
+    (tmp_path / "c" / "notes").rename(tmp_path / "gone")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(data_files, "write_text", refuse)
+    assert prepare(config, tmp_path / "c").fingerprint == first.fingerprint
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
