@@ -146,6 +146,49 @@ def list_recipes(
         recipe_terminal.print_yaml(name)
 
 
+@app.command()
+@common.guarded
+def study(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A study by name, or a YAML file.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the study; finished runs in it are not run again.")] = None,
+    part: Annotated[str | None, typer.Option(help="This part alone, such as adamw.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run; run and write nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Compare decay policies over seeds. Stopped at any time, the same command goes on. Without NAME: list the studies."""
+    from alphadecay import study as studies
+    from spectra.errors import SpectraError
+
+    from . import study_terminal
+
+    if name is None:
+        study_terminal.print_names()
+        return
+    whole = studies.load(name)
+    chosen = studies.only(whole, part)
+    study_terminal.print_plan(chosen)
+    if dry_run:
+        return
+    if out is None:
+        raise SpectraError("--out is missing: name the folder that the runs are written to (or --dry-run to see them).")
+    from alphadecay import study_run
+
+    folder = out.expanduser()
+    study_run.begin(folder, whole)
+    done = study_run.run(chosen, folder, workers=workers, say=(lambda _: None) if quiet else _say)
+    typer.echo(f"{done.finished} runs done, {done.failed} failed")
+    if done.failed:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Entry point."""
     app()
+
+
+if __name__ == "__main__":  # torchrun -m spectra_cli.plasticity_app
+    main()

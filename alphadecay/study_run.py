@@ -1,0 +1,274 @@
+"""Runs the cells of a study in worker processes of one thread; a finished cell is one JSON file, and is never run again.
+
+`<out>/study.yaml` is the study; `<out>/cells/<key>.json` a cell's record, written whole, also of a cell that failed (with the
+reason; it is tried again by the next call). A kill costs the running cells only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import json
+import multiprocessing
+import os
+import pkgutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from spectra.atomic import write_text
+from spectra.errors import SpectraError
+
+from . import study_cell, study_plan
+from .study import Study, from_yaml, to_yaml
+from .study_plan import Cell
+
+STUDY = "study.yaml"
+CELLS = "cells"
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a call of `run` ended: numbers of cells, over the parts that were asked for."""
+
+    finished: int
+    failed: int
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    process: Any
+    pipe: Connection
+    cell: Cell | None = None
+
+
+@dataclass(kw_only=True)
+class _State:
+    """What the parent knows: losses by key, failures by key, times of the cells of this call."""
+
+    losses: dict[str, float]
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+
+def begin(out: Path, study: Study) -> None:
+    """Make the folder of a study, or find it there.
+
+    Raises:
+        SpectraError: it holds another study, or cannot be written to.
+    """
+    try:
+        (out / CELLS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpectraError(f"Cannot make the folder {out}: {error.strerror or error}. Choose another.") from None
+    path = out / STUDY
+    if not path.exists():
+        write_text(path, to_yaml(study))
+    elif from_yaml(path.read_text(encoding="utf-8"), str(path), study.name) != study:
+        raise SpectraError(
+            f"{out} holds another study, or another state of this one (its {STUDY} differs). Name another --out, or go on with "
+            f"it: plasticity study {path} --out {out}."
+        )
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    """Every record in the folder of a study, those of failed cells too.
+
+    Raises:
+        SpectraError: one cannot be read; says which.
+    """
+    found = []
+    for path in sorted((out / CELLS).glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found.append({**record, "status": record["status"], "key": record["key"]})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SpectraError(f"Cannot read the cell {path} ({error}). Delete it: it will be run again.") from None
+    return found
+
+
+def losses(study: Study, found: list[dict[str, Any]]) -> dict[str, float]:
+    """Key -> validation loss of the cells that ended well.
+
+    Raises:
+        SpectraError: a cell was run with other defaults than today's.
+    """
+    done = {record["key"]: record for record in found if record["status"] == "done"}
+    for record in done.values():
+        if record["part"] in study.parts and record["arm"] in study.arms:
+            _same_defaults(study, record)
+    return {key: float(record["eval"]["loss"]) for key, record in done.items()}
+
+
+def _same_defaults(study: Study, record: Mapping[str, Any]) -> None:
+    cell = study_plan.cell(study, record["part"], record["arm"], record["base"], record["seed"])
+    if cell.key != record["key"]:
+        return
+    now = study_cell.about(cell)["recipe"]
+    for section, values in record["recipe"].items():
+        for key, value in (values or {}).items():
+            if key in (now[section] or {}) and now[section][key] != value:
+                raise SpectraError(
+                    f"Cell {cell.label} was run with {section}.{key} = {value}, and the default is {now[section][key]} today. "
+                    f"Write {section}.{key} into the study's recipe, or begin anew in another folder."
+                )
+
+
+def run(study: Study, out: Path, *, workers: int, say: Say) -> Done:
+    """Run every cell of the study that is not done.
+
+    Args:
+        workers: processes of one thread each.
+
+    Raises:
+        SpectraError: see `begin` and `losses`; every worker died.
+    """
+    if workers < 1:
+        raise SpectraError(f"--workers {workers}: expected at least 1.")
+    started = time.monotonic()
+    state = _State(losses=losses(study, records(out)))
+    total = sum(study_plan.count(study))
+    if state.losses:
+        say(f"{len(_ours(study, state))} of {total} cells are done already")
+    crew = [_hire() for _ in range(workers)]
+    try:
+        _direct(study, out, crew, state, say)
+    finally:
+        for worker in crew:
+            worker.process.terminate()
+        for worker in crew:
+            worker.process.join()
+    finished = len(_ours(study, state))
+    return Done(finished=finished, failed=len(state.failed), seconds=time.monotonic() - started)
+
+
+def _ours(study: Study, state: _State) -> set[str]:
+    """Keys of finished cells of these parts."""
+    keys = set()
+    for part in study.parts:
+        for arm in study.arms:
+            keys |= {c.key for c in study_plan.tuning(study, part, arm)}
+            base = study_plan.chosen(study, part, arm, state.losses)
+            if base is not None:
+                keys |= {study_plan.cell(study, part, arm, base, seed).key for seed in study.seeds}
+    return keys & set(state.losses)
+
+
+def _direct(study: Study, out: Path, crew: list[_Worker], state: _State, say: Say) -> None:
+    """Hand out cells until none is left and all are back."""
+    while True:
+        busy = {worker.cell.key for worker in crew if worker.cell is not None}
+        for worker in (w for w in crew if w.cell is None):
+            following = (c for c in study_plan.pending(study, state.losses, state.failed) if c.key not in busy)
+            worker.cell = next(following, None)
+            if worker.cell is not None:
+                busy.add(worker.cell.key)
+                worker.pipe.send(worker.cell)
+                say(f"begins: {worker.cell.label}")
+        working = [worker for worker in crew if worker.cell is not None]
+        if not working:
+            return
+        ready = wait([w.pipe for w in working])
+        for worker in [w for w in working if w.pipe in ready]:
+            _take(study, out, worker, state, say)
+            if not worker.process.is_alive():
+                crew.remove(worker)
+        if not crew:
+            raise SpectraError("Every worker died (killed, or out of memory). Run the same command again to go on.")
+
+
+def _take(study: Study, out: Path, worker: _Worker, state: _State, say: Say) -> None:
+    """Write down what a worker ended with."""
+    cell = worker.cell
+    assert cell is not None
+    try:
+        record = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join()
+        code = worker.process.exitcode
+        record = study_cell.about(cell) | {"status": "failed", "reason": f"the worker died (exit code {code})"}
+    write_text(out / CELLS / f"{cell.key}.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+    worker.cell = None
+    if record["status"] != "done":
+        state.failed[cell.key] = record["reason"]
+        say(f"failed: {cell.label}: {record['reason']}")
+        return
+    state.losses[cell.key] = float(record["eval"]["loss"])
+    state.seconds.append(float(record["seconds"]))
+    say(
+        f"done: {cell.label}: perplexity {record['eval']['perplexity']:.4f}, {record['seconds']:.0f} s; {_left(study, state)}"
+    )
+
+
+def _left(study: Study, state: _State) -> str:
+    total, done = sum(study_plan.count(study)), len(_ours(study, state))
+    mean = sum(state.seconds) / len(state.seconds)
+    workers = max(1, len(multiprocessing.active_children()))
+    minutes = (total - done - len(state.failed)) * mean / workers / 60
+    return f"{done} of {total}, about {minutes:.0f} min left"
+
+
+def _hire() -> _Worker:
+    """A fresh process with one thread."""
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))  # read by the libraries when the child loads them
+    try:
+        process = context.Process(target=work, args=(theirs,), daemon=True)
+        process.start()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+    theirs.close()
+    return _Worker(process=process, pipe=mine)
+
+
+def work(pipe: Connection) -> None:
+    """A worker's life: cells in, records out, until the other end closes.
+
+    Everything is imported first: it is paid once, and a later change of the code does not change a running study.
+    """
+    code = _load_all()
+    while True:
+        try:
+            cell: Cell = pipe.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            record = study_cell.run(cell, lambda _: None)
+            record["provenance"] |= code
+        except KeyboardInterrupt:
+            return
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the other cells go on, and the reason is kept
+            reason = f"{type(error).__name__}: {error}" if not isinstance(error, SpectraError) else str(error)
+            record = study_cell.about(cell) | {"status": "failed", "reason": reason}
+        pipe.send(record)
+
+
+def _load_all() -> dict[str, Any]:
+    """Import every module of ours; which commit and which sources (SHA-256 over names and contents) they are."""
+    import torch
+
+    import alphadecay
+    import spectra
+    from spectra import provenance
+
+    torch.set_num_threads(1)
+    digest = hashlib.sha256()
+    for package in (alphadecay, spectra):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(f"{path.relative_to(package.__path__[0]).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda _: None):
+            with contextlib.suppress(
+                ImportError, SyntaxError
+            ):  # an extra that is not installed; a cell that needs it says so
+                importlib.import_module(found.name)
+    return {"commit": provenance.commit(), "sources": digest.hexdigest()}
