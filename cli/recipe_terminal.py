@@ -33,11 +33,11 @@ def _brief(value: object) -> str:
 
 
 def large(number: float) -> str:
-    """1310720000 -> 1.31B."""
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if number >= size:
+    """1310720000 -> 1.31B: three digits and a unit."""
+    for unit, size in (("", 1.0), ("K", 1e3), ("M", 1e6), ("B", 1e9)):
+        if number < 999.5 * size:
             return f"{number / size:.3g}{unit}"
-    return f"{number:.3g}"
+    return f"{number / 1e12:,.3g}T"
 
 
 def _rows(rows: Mapping[str, str]) -> None:

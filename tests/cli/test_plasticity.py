@@ -134,3 +134,14 @@ def test_help_imports_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip().endswith("[]"), found.stdout[-200:]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (512, "512"), (999_499, "999K"), (999_999, "1M"), (58_073_600, "58.1M"), (1_310_720_000, "1.31B"),
+     (207_846_637_568, "208B"), (2.1e12, "2.1T")],
+)  # fmt: skip
+def test_large_numbers(number: float, text: str) -> None:
+    from spectra_cli.recipe_terminal import large
+
+    assert large(number) == text
