@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer
 from transformers.utils import logging
 
-from alphadecay import saves
+from alphadecay import saves, weights
 from alphadecay.config import TrainConfig
 from alphadecay.objective import Objective
 from alphadecay.schedule import schedule
@@ -75,22 +75,51 @@ class LoopTrainer(Trainer):
             )
         return loss
 
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The objective's loss where it has one of its own."""
+        if self._loop.task.loss is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return self._loop.task.loss(model, inputs)
+
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """The objective's metrics over the validation data, exact whatever the batches."""
+        """The objective's metrics over the validation data, exact whatever the batches.
+
+        With averaged weights they are these weights'; the model's own are there as `raw_...`.
+        """
         windows = self.eval_dataset if eval_dataset is None else eval_dataset
-        found = self._loop.task.evaluate(
+        found, ema = self._metrics(windows), self._loop.task.ema
+        if ema is not None:
+            raw = {f"raw_{name}": value for name, value in found.items()}
+            with ema.in_place_of_weights():
+                found = self._metrics(windows) | raw
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _metrics(self, windows: Any) -> dict[str, float]:
+        return self._loop.task.evaluate(
             self.model_wrapped,
             windows,
             self.args.per_device_eval_batch_size,
             self.args.device,
             self._loop.config.precision == "bf16-mixed",
         )
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As the Trainer, but also where weights are saved under other names than the model's (ViT); averages too."""
+        folder, ema = Path(resume_from_checkpoint), self._loop.task.ema
+        target: Any = self.model if model is None else model
+        if not self.is_fsdp_enabled and weights.renamed(target, folder):
+            target.load_state_dict(weights.saved_state(target, folder, target.dtype))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if ema is not None:
+            ema.load(folder)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._loop.out / saves.STAGING)  # only saves ask for it
@@ -107,6 +136,8 @@ class LoopTrainer(Trainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                if self._loop.task.ema is not None:
+                    self._loop.task.ema.save(saves.staged(out, step), self._loop.task.processor)
                 saves.publish(out, step, self._loop.config.keep)
         except (OSError, RuntimeError, ValueError) as error:  # a full disk comes as any of these, by library
             shutil.rmtree(out / saves.STAGING, ignore_errors=True)

@@ -15,6 +15,8 @@ from spectra.errors import SpectraError
 if TYPE_CHECKING:
     import torch
 
+    from alphadecay.ema import Ema
+
 Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
 
@@ -33,6 +35,9 @@ class Objective:
         fingerprint: hash of all that decides the data.
         tokens_per_step: None for images.
         facts: steps -> what is recorded of the data.
+        loss: (model, batch) -> mean loss of a micro batch; None: the model's own.
+        ema: averaged weights that are evaluated and saved beside the model's; None: without.
+        loaders: processes that read items beside the training.
     """
 
     model: Any
@@ -46,6 +51,9 @@ class Objective:
     fingerprint: str
     tokens_per_step: int | None
     facts: Callable[[int], dict[str, Any]]
+    loss: Callable[[Any, dict[str, Any]], torch.Tensor] | None = None
+    ema: Ema | None = None
+    loaders: int = 0
 
     def stream(self, steps: int) -> Stream:
         """Every item of the run, in order."""
@@ -72,11 +80,15 @@ class Stream:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, i: int) -> Any:
+    def locate(self, i: int) -> tuple[int, int]:
+        """Epoch and item that stand at place i of the run."""
         epoch, place = divmod(int(i), self._per_epoch)
         if self._held is None or self._held[0] != epoch:
             self._held = epoch, self._order(epoch)
-        return self._items[int(self._held[1][place])]
+        return epoch, int(self._held[1][place])
+
+    def __getitem__(self, i: int) -> Any:
+        return self._items[self.locate(i)[1]]
 
 
 def objective(recipe: Recipe, say: Callable[[str], None]) -> Objective:

@@ -107,6 +107,7 @@ def _trainer(recipe: Recipe, out: Path, task: Objective, steps: int, say: Say) -
     from transformers import PrinterCallback, ProgressCallback
 
     from alphadecay import watch
+    from alphadecay.ema import EmaCallback
     from alphadecay.loop import Loop, LoopTrainer, optimizer_class
 
     config = recipe.train
@@ -122,10 +123,12 @@ def _trainer(recipe: Recipe, out: Path, task: Objective, steps: int, say: Say) -
         callbacks.append(watch.SpectraCallback(config.spectra_every, out / "spectra"))
     if config.parallel == "fsdp":
         callbacks.append(watch.MustBeSharded())
+    if task.ema is not None:
+        callbacks.append(EmaCallback(task.ema))
     trainer = LoopTrainer(
         Loop(config=config, steps=steps, out=out, exempt=exempt, task=task),
         model=model,
-        args=_arguments(recipe, out, steps),
+        args=_arguments(recipe, out, steps, task),
         train_dataset=task.stream(steps),
         eval_dataset=task.validation,
         processing_class=task.processor,
@@ -159,7 +162,7 @@ def decay_callback(decay: DecayConfig, out: Path) -> DecayCallback:
     return DecayCallback(policy, options=options, **own[policy])
 
 
-def _arguments(recipe: Recipe, out: Path, steps: int) -> Any:
+def _arguments(recipe: Recipe, out: Path, steps: int, task: Objective) -> Any:
     import torch
     from transformers import TrainingArguments
 
@@ -184,7 +187,7 @@ def _arguments(recipe: Recipe, out: Path, steps: int) -> Any:
         bf16=config.precision == "bf16-mixed",
         seed=config.seed,
         data_seed=config.seed,
-        eval_strategy="steps" if config.eval_every and config.eval_windows else "no",
+        eval_strategy="steps" if config.eval_every and task.validation is not None else "no",
         eval_steps=config.eval_every or None,
         save_strategy="steps",
         save_steps=config.save_every or steps,
@@ -194,7 +197,7 @@ def _arguments(recipe: Recipe, out: Path, steps: int) -> Any:
         use_cpu=not cuda,
         ddp_backend=("nccl" if cuda else "gloo") if launched > 1 else None,
         dataloader_pin_memory=cuda,
-        dataloader_num_workers=0,
+        dataloader_num_workers=task.loaders,
         remove_unused_columns=False,
         disable_tqdm=True,
         log_level="error",

@@ -89,6 +89,11 @@ class ProgressCallback(TrainerCallback):
             self._say(
                 f"step {state.global_step}: validation loss {logs['eval_loss']:.4f}, perplexity {logs['eval_perplexity']:.3f}"
             )
+        if logs and "eval_accuracy" in logs:
+            raw = f" (without averaging {logs['eval_raw_accuracy']:.2%})" if "eval_raw_accuracy" in logs else ""
+            self._say(
+                f"step {state.global_step}: validation loss {logs['eval_loss']:.4f}, accuracy {logs['eval_accuracy']:.2%}{raw}"
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         """Say where the run is, now and then."""
