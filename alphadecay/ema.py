@@ -74,12 +74,10 @@ class Ema:
         import torch
 
         state = {name: value.detach().cpu().contiguous() for name, value in self._average.items()}
-        own = self._model.config.dtype
         self._model.save_pretrained(checkpoint / FOLDER, state_dict=state)
-        if own != torch.float32:  # the config of the averages names their precision, not the model's
-            config = type(self._model.config).from_pretrained(checkpoint / FOLDER)
-            config.dtype = torch.float32
-            config.save_pretrained(checkpoint / FOLDER)
+        config = type(self._model.config).from_pretrained(checkpoint / FOLDER)
+        config.dtype = torch.float32  # the averages' precision, not the model's
+        config.save_pretrained(checkpoint / FOLDER)
         processor.save_pretrained(checkpoint / FOLDER)
 
     def load(self, checkpoint: Path) -> None:
