@@ -108,15 +108,12 @@ def _text(recipe: Recipe, say: Callable[[str], None]) -> Objective:
     from torch.utils.data import Subset
 
     from alphadecay.data import order, prepare
-    from alphadecay.models import build
+    from alphadecay.models import build, emitted_ids
 
     assert recipe.data is not None
     data, config = recipe.data, recipe.train
     corpus = prepare(data, message=say)
-    vocabulary = recipe.model.settings.get("vocab_size")
-    if recipe.model.init_from is None and vocabulary is None:
-        vocabulary = corpus.vocab_size
-    model = build(recipe.model, vocab_size=corpus.vocab_size, window=data.window, seed=config.seed)
+    model = build(recipe.model, vocab_size=emitted_ids(corpus.tokenizer), window=data.window, seed=config.seed)
     _token_ids(model, corpus.tokenizer)
     count = min(config.eval_windows, len(corpus.validation))
 

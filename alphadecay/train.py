@@ -94,6 +94,11 @@ def _check_processes(config: TrainConfig) -> None:
             f"train.processes is {config.processes}, but {launched} {'was' if launched == 1 else 'were'} launched. Use torchrun "
             f"--nproc_per_node {config.processes} -m spectra_cli.plasticity_app, or change train.processes."
         )
+    if config.parallel == "fsdp" and launched == 1:
+        raise SpectraError(
+            "train.parallel is fsdp, but one process was launched: no parameter is sharded. Use torchrun with several, or "
+            "train.parallel=auto."
+        )
     micro = config.micro_batch or 1
     if config.batch_size % (launched * micro):
         raise SpectraError(
@@ -171,7 +176,7 @@ def _arguments(recipe: Recipe, out: Path, steps: int, task: Objective) -> Any:
     micro = config.micro_batch or config.batch_size // launched
     cuda = torch.cuda.is_available()
     sharded: dict[str, Any] = (
-        {"fsdp": "full_shard", "fsdp_config": {"fsdp_version": 2, "reshard_after_forward": True}}
+        {"fsdp": True, "fsdp_config": {"fsdp_version": 2, "reshard_after_forward": True}}
         if config.parallel == "fsdp"
         else {}
     )
