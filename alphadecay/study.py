@@ -54,6 +54,8 @@ class Study:
     """The arm that every other is compared with."""
     focus: str
     """The arm that is compared with every other."""
+    limits: tuple[str, ...] = ()
+    """What the study does not say, as sentences for its report, beside what holds for every study."""
 
     def __post_init__(self) -> None:
         if self.tuning_seed in self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds, default=-1) < 0:
@@ -155,6 +157,11 @@ def only(study: Study, part: str | None) -> Study:
     if part not in study.parts:
         raise SpectraError(f"Study {study.name!r} has no part {part!r}. {fields.nearest(part, study.parts)}")
     return replace(study, parts={part: study.parts[part]})
+
+
+def same_runs(one: Study, other: Study) -> bool:
+    """Whether two studies differ in words at most."""
+    return replace(one, description="", limits=()) == replace(other, description="", limits=())
 
 
 def to_yaml(study: Study) -> str:

@@ -6,6 +6,7 @@ reason; it is tried again by the next call). A kill costs the running cells only
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import hashlib
 import importlib
@@ -13,6 +14,8 @@ import json
 import multiprocessing
 import os
 import pkgutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +27,7 @@ from spectra.atomic import write_text
 from spectra.errors import SpectraError
 
 from . import study_cell, study_plan
-from .study import Study, from_yaml, to_yaml
+from .study import Study, from_yaml, same_runs, to_yaml
 from .study_plan import Cell
 
 STUDY = "study.yaml"
@@ -69,13 +72,42 @@ def begin(out: Path, study: Study) -> None:
     except OSError as error:
         raise SpectraError(f"Cannot make the folder {out}: {error.strerror or error}. Choose another.") from None
     path = out / STUDY
-    if not path.exists():
-        write_text(path, to_yaml(study))
-    elif from_yaml(path.read_text(encoding="utf-8"), str(path), study.name) != study:
+    if path.exists() and not same_runs(study_of(out), study):
         raise SpectraError(
             f"{out} holds another study, or another state of this one (its {STUDY} differs). Name another --out, or go on with "
             f"it: plasticity study {path} --out {out}."
         )
+    if not path.exists() or study_of(out) != study:
+        write_text(path, to_yaml(study))
+
+
+def study_of(out: Path) -> Study:
+    """The study that a folder holds.
+
+    Raises:
+        SpectraError: it holds none.
+    """
+    path = out / STUDY
+    if not path.is_file():
+        raise SpectraError(f"{out} holds no study (no {STUDY}). Name the folder that plasticity study --out made.")
+    return from_yaml(path.read_text(encoding="utf-8"), str(path), out.name)
+
+
+def report(out: Path) -> tuple[list[Path], str]:
+    """Write `results.json` and `results.md` from the cells alone; their paths, and the Markdown.
+
+    Raises:
+        SpectraError: see `study_of`, `records` and `study_results.results`.
+    """
+    from .study_report import markdown
+    from .study_results import results
+
+    found = results(study_of(out), records(out))
+    text = markdown(found)
+    paths = [out / "results.json", out / "results.md"]
+    write_text(paths[0], json.dumps(found, indent=1, allow_nan=False) + "\n")
+    write_text(paths[1], text)
+    return paths, text
 
 
 def records(out: Path) -> list[dict[str, Any]]:
@@ -236,6 +268,10 @@ def work(pipe: Connection) -> None:
 
     Everything is imported first: it is paid once, and a later change of the code does not change a running study.
     """
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in the background may have inherited that it is ignored
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     code = _load_all()
     while True:
         try:
@@ -250,7 +286,16 @@ def work(pipe: Connection) -> None:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other cells go on, and the reason is kept
             reason = f"{type(error).__name__}: {error}" if not isinstance(error, SpectraError) else str(error)
             record = study_cell.about(cell) | {"status": "failed", "reason": reason}
-        pipe.send(record)
+        with contextlib.suppress(BrokenPipeError):
+            pipe.send(record)
+
+
+def _stop_with_parent() -> None:
+    """Interrupt the running cell when the parent is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        _thread.interrupt_main()
 
 
 def _load_all() -> dict[str, Any]:

@@ -155,6 +155,10 @@ def study(
     out: Annotated[Path | None, typer.Option(help="Folder of the study; finished runs in it are not run again.")] = None,
     part: Annotated[str | None, typer.Option(help="This part alone, such as adamw.")] = None,
     workers: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 2,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write results.json and results.md of the runs in DIR; run nothing."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run; run and write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -165,6 +169,11 @@ def study(
 
     from . import study_terminal
 
+    if report is not None:
+        if name is not None or out is not None or part is not None or dry_run:
+            raise SpectraError("--report DIR reads that folder alone: leave NAME, --out, --part and --dry-run out.")
+        study_terminal.write_report(report.expanduser())
+        return
     if name is None:
         study_terminal.print_names()
         return

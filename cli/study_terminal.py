@@ -1,4 +1,4 @@
-"""Studies on the terminal: what will be run. Computes nothing."""
+"""Studies on the terminal: what will be run, and where the report is. Computes nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.text import Text
 from . import terminal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from alphadecay.study import Study
 
 _WIDTH = 120
@@ -49,3 +51,12 @@ def print_plan(study: Study) -> None:
             console.print(Text(f"  {name}: base {', '.join(f'{base:g}' for base in bases)}"))
         seeds = ", ".join(map(str, study.seeds))
         console.print(Text(f"  {tuning} choose the base (seed {study.tuning_seed}), {fresh} compare (seeds {seeds})"))
+
+
+def write_report(folder: Path) -> None:
+    """`results.json` and `results.md` beside the cells; the Markdown on stdout too."""
+    from alphadecay import study_run
+
+    written, text = study_run.report(folder)
+    terminal.Output(soft_wrap=True).print(text, markup=False, highlight=False, end="", soft_wrap=True)
+    terminal.print_written(written)
