@@ -178,7 +178,7 @@ class TrainConfig:
             _refuse("train.micro_batch", self.micro_batch, f"a divisor of batch_size {self.batch_size}")
         if not 0 < self.decay_share <= 1:
             _refuse("train.decay_share", self.decay_share, "a share of the steps, above 0 and at most 1")
-        if self.warmup >= 1 and not self.warmup.is_integer():
+        if self.warmup >= 1 and not float(self.warmup).is_integer():
             _refuse("train.warmup", self.warmup, "a share under 1, or a whole number of steps")
         if self.schedule == "wsd" and self.warmup < 1 and self.warmup + self.decay_share > 1:
             total = self.warmup + self.decay_share
