@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -149,3 +152,27 @@ def test_resume_without_averages_is_refused(folder: Path, tmp_path: Path) -> Non
     train(made, tmp_path)
     with pytest.raises(SpectraError, match="has no folder ema"):
         train(replace(made, train=replace(made.train, ema=0.9, steps=2)), tmp_path, resume=True)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_run(folder: Path, tmp_path: Path) -> None:
+    """Augmentation, mixup pairs and drop path belong to images and micro batches, not to processes."""
+    root = Path(__file__).resolve().parents[2]
+    script = tmp_path / "run.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from alphadecay.train import train\n"
+        "from tests.alphadecay.test_images_training import recipe\n"
+        f"train(recipe(Path({str(folder)!r})), Path({str(tmp_path / 'two')!r}))\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one = train(recipe(folder), tmp_path / "one")
+    written = json.loads((tmp_path / "two" / "result.json").read_text())
+    assert written["provenance"]["processes"] == 2
+    assert written["eval_loss"] == pytest.approx(one.eval_loss, rel=1e-5)
+    for part in ("", "ema"):
+        first, second = tensors(one.checkpoint / part), tensors(tmp_path / "two" / "checkpoint-6" / part)
+        assert all(torch.allclose(first[name], second[name], atol=2e-5) for name in first)
