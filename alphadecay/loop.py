@@ -140,7 +140,12 @@ class LoopTrainer(Trainer):
                 if self._loop.task.ema is not None:
                     self._loop.task.ema.save(saves.staged(out, step), self._loop.task.processor)
                 saves.publish(out, step, self._loop.config.keep)
-        except (OSError, RuntimeError, ValueError, SafetensorError) as error:  # a full disk comes as any of these, by library
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            SafetensorError,
+        ) as error:  # a full disk comes as any of these, by library
             shutil.rmtree(out / saves.STAGING, ignore_errors=True)
             raise saves.cannot_save(out, step, error) from error
         finally:
