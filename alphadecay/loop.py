@@ -44,6 +44,7 @@ class LoopTrainer(Trainer):
 
     def __init__(self, loop: Loop, *given: Any, **named: Any) -> None:
         self._loop = loop
+        self._finite: torch.Tensor | None = None  # whether all losses so far were
         super().__init__(*given, **named)
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
@@ -65,16 +66,31 @@ class LoopTrainer(Trainer):
         return self.lr_scheduler
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """One forward and backward; stops the run at a loss that is not finite."""
+        """One forward and backward; stops the run at a loss that is not finite.
+
+        On a GPU that is looked at before the next log, evaluation or save: asking at every step would wait for the device.
+        """
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
-            left = saves.checkpoints(self._loop.out)
-            kept = f"The last good checkpoint is {left[-1].name}" if left else "No checkpoint was written yet"
-            raise SpectraError(
-                f"The loss is {float(loss)} at step {self.state.global_step + 1}: the run stops. {kept}. Lower the learning rate, "
-                "clip gradients, or use another precision."
-            )
+        self._finite = torch.isfinite(loss) if self._finite is None else self._finite & torch.isfinite(loss)
+        if loss.device.type == "cpu":
+            self._refuse_unless_finite(f"at step {self.state.global_step + 1}")
         return loss
+
+    def _maybe_log_save_evaluate(self, *given: Any, **named: Any) -> None:
+        """As the Trainer, once the losses so far are known to be finite."""
+        if self.control.should_log or self.control.should_save or self.control.should_evaluate:
+            self._refuse_unless_finite(f"by step {self.state.global_step}")
+        super()._maybe_log_save_evaluate(*given, **named)
+
+    def _refuse_unless_finite(self, when: str) -> None:
+        if self._finite is None or bool(self._finite):
+            return
+        left = saves.checkpoints(self._loop.out)
+        kept = f"The last good checkpoint is {left[-1].name}" if left else "No checkpoint was written yet"
+        raise SpectraError(
+            f"The loss is not finite {when}: the run stops. {kept}. Lower the learning rate, clip gradients, or use another "
+            "precision."
+        )
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

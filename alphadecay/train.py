@@ -120,7 +120,8 @@ def _trainer(recipe: Recipe, out: Path, task: Objective, steps: int, say: Say) -
     if config.precision == "bf16":
         model = model.to(torch.bfloat16)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable()  # its name since transformers 5.2x, and before
     names = [name for name, _ in model.named_parameters()]
     exempt = frozenset(name for name in names if any(fnmatchcase(name, glob) for glob in recipe.decay.exempt))
     callbacks: list[Any] = [decay_callback(recipe.decay, out), watch.ProgressCallback(say, task.tokens_per_step)]

@@ -104,7 +104,7 @@ def test_every_policy_trains(tmp_path: Path, policy: str, optimizer: str) -> Non
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(SpectraError, match=r"(?s)not finite|loss is (nan|inf).* at step \d+.*checkpoint-\d"):
+    with pytest.raises(SpectraError, match=r"not finite at step \d+: .*checkpoint-\d"):
         train(small({"lr": 1e9, "clip": 0.0, "schedule": "constant", "save_every": 1}), tmp_path)
     assert saves.checkpoints(tmp_path)
 
