@@ -25,6 +25,8 @@ def markdown(results: Data) -> str:
         ):
             lines += _section(title, _comparisons(part["comparisons"][family]))
         lines += _section("Alphas over modules", _alphas(part))
+    for name in results["not_begun"]:
+        lines += [f"## Part {name}", "", "Not run.", ""]
     lines += ["## How to read the comparisons", "", *_reading(), ""]
     lines += ["## What this study does not say", "", *_limits(study), ""]
     lines += ["## Repeat it", "", *_repeat(study, results["provenance"]), ""]

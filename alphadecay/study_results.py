@@ -41,6 +41,7 @@ def results(study: Study, records: Sequence[Record]) -> dict[str, Any]:
         "level": LEVEL,
         "study": fields.plain(study),
         "parts": parts,
+        "not_begun": [part for part in study.parts if part not in parts],
         "provenance": _provenance(used),
     }
 

@@ -152,7 +152,9 @@ def study(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A study by name, or a YAML file.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the study; finished runs in it are not run again.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the study; finished runs in it are not run again.")
+    ] = None,
     part: Annotated[str | None, typer.Option(help="This part alone, such as adamw.")] = None,
     workers: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 2,
     report: Annotated[
