@@ -218,7 +218,8 @@ def _limits(study: Data) -> list[str]:
     seeds = len(study["seeds"])
     said = [
         f"{seeds} {'pair shows' if seeds == 1 else 'pairs show'} only differences that are large beside their spread over seeds.",
-        "The base decay was chosen among few values on one seed; nothing else was chosen an arm. Equal bases are not equal decays: "
+        "The base decay was chosen among few values on one seed, with that seed's noise (compare the tuning table with the sd over "
+        "seeds); nothing else was chosen an arm. Equal bases are not equal decays: "
         "AlphaDecay, AWD and AdaDecay multiply theirs, so arms are compared at their chosen bases only.",
         "Seeds vary initial weights and data order. Corpus, tokenizer and validation windows are the same throughout: nothing is "
         "said about others.",
