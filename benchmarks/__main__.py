@@ -78,6 +78,8 @@ def shown(value: float, unit: str) -> str:
     """A ratio, an amount of memory or an error as text."""
     if unit == "x":
         return f"{value:.2f} x"
+    if unit == "%":
+        return f"{value:.2f} %"
     return f"{value:.0f} {unit}" if unit else f"{value:.1e}"
 
 
