@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from alphadecay.policies import AdaDecay as AdaDecay
     from alphadecay.policies import AdaptiveWeightDecay as AdaptiveWeightDecay
     from alphadecay.policies import AlphaDecay as AlphaDecay
-    from alphadecay.policies import GroupOptions as GroupOptions
-    from alphadecay.policies import NoDecay as NoDecay
-    from alphadecay.policies import Policy as Policy
-    from alphadecay.policies import Uniform as Uniform
+    from alphadecay.policy import GroupOptions as GroupOptions
+    from alphadecay.policy import NoDecay as NoDecay
+    from alphadecay.policy import Policy as Policy
+    from alphadecay.policy import Uniform as Uniform
 
 # Names are fetched on first use: `import alphadecay` imports neither torch nor transformers.
 _PUBLIC = {
     "AlphaDecay": "alphadecay.policies",
     "AdaDecay": "alphadecay.policies",
     "AdaptiveWeightDecay": "alphadecay.policies",
-    "Uniform": "alphadecay.policies",
-    "NoDecay": "alphadecay.policies",
-    "Policy": "alphadecay.policies",
-    "GroupOptions": "alphadecay.policies",
+    "Uniform": "alphadecay.policy",
+    "NoDecay": "alphadecay.policy",
+    "Policy": "alphadecay.policy",
+    "GroupOptions": "alphadecay.policy",
     "AlphaDecayCallback": "alphadecay.callback",
     "DecayCallback": "alphadecay.callback",
 }

@@ -47,6 +47,11 @@ class LoopTrainer(Trainer):
         self._finite: torch.Tensor | None = None  # whether all losses so far were
         super().__init__(*given, **named)
 
+    @property
+    def task(self) -> Objective:
+        """What is trained on what."""
+        return self._loop.task
+
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         """All but the exempt ones; transformers leaves norms and biases out."""
         return [name for name, _ in model.named_parameters() if name not in self._loop.exempt]

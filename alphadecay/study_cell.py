@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spectra.errors import SpectraError
 
 from . import fields
 from .study_plan import Cell
+
+if TYPE_CHECKING:
+    from .train import TrainResult
 
 SCHEMA_VERSION = 1
 Say = Callable[[str], None]
@@ -46,25 +49,22 @@ def run(cell: Cell, say: Say) -> dict[str, Any]:
     Raises:
         SpectraError: the recipe cannot be run, or its loss is not finite.
     """
-    from alphadecay import train as training
     from alphadecay.budget import budget
     from alphadecay.callback import LOG
     from alphadecay.data_windows import order
     from alphadecay.objective import objective
+    from alphadecay.train import train
 
     started = time.perf_counter()
     task = objective(cell.recipe, lambda _: None)
     windows = task.train
     task = replace(task, order=lambda epoch: order(windows, cell.seed, epoch))
     count = budget(cell.recipe, len(windows))
-    assert count.steps is not None
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
         out = Path(folder)
-        trainer = training._trainer(cell.recipe, out, task, count.steps, say)
-        trainer.train()
-        ended = training._result(trainer, out, count.steps, time.perf_counter() - started)
+        ended = train(cell.recipe, out, message=say, task=task)
         log = out / LOG
-        decays = _decays(trainer, log.read_text(encoding="utf-8").splitlines() if log.is_file() else [])
+        decays = _decays(ended, log.read_text(encoding="utf-8").splitlines() if log.is_file() else [])
     if ended.eval_loss is None:
         raise SpectraError("The run has no finite validation loss. Set train.eval_windows above 0, or lower train.lr.")
     return about(cell) | {
@@ -75,9 +75,9 @@ def run(cell: Cell, say: Say) -> dict[str, Any]:
         "steps": count.steps,
         "tokens": count.tokens,
         "seconds": round(time.perf_counter() - started, 1),
-        "alphas": {"hill": alphas(trainer.model), "hill_null_corrected": alphas(trainer.model, null_corrected=True)},
+        "alphas": {"hill": alphas(task.model), "hill_null_corrected": alphas(task.model, null_corrected=True)},
         "decay": decays,
-        "provenance": training._provenance(task),
+        "provenance": ended.provenance,
     }
 
 
@@ -118,13 +118,9 @@ def _spread(values: Iterable[float]) -> dict[str, float | int | None]:
     }
 
 
-def _decays(trainer: Any, lines: Sequence[str]) -> dict[str, Any]:
+def _decays(ended: TrainResult, lines: Sequence[str]) -> dict[str, Any]:
     """Decays of the tuned modules (of all parameters, where a policy tunes none) at the end, and their range over the run."""
-    from alphadecay.callback import DecayCallback
-
-    policy = next(c.policy for c in trainer.callback_handler.callbacks if isinstance(c, DecayCallback))
-    assert policy is not None
-    last = list(policy.decays.values()) or [policy.base]
+    last = list(ended.decays.values()) or [ended.base_decay]
     logged = [record["decay"] for record in map(json.loads, lines) if "decay" in record]
     over = [value for value in [*logged, *last] if math.isfinite(value)]
-    return {"last": _spread(last), "least": min(over), "greatest": max(over), "others": policy.base}
+    return {"last": _spread(last), "least": min(over), "greatest": max(over), "others": ended.base_decay}

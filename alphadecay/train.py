@@ -37,6 +37,8 @@ class TrainResult:
         train_loss: mean over the last logged steps, nats a token; None where nothing was logged.
         eval_loss: of the last evaluation, nats a token; None without one.
         eval_metrics: everything the last evaluation gave.
+        base_decay, decays: as they were at the last step; `decays` by module, empty where the policy tunes none.
+        provenance: versions, device, threads, processes, hash of the data.
     """
 
     checkpoint: Path
@@ -45,9 +47,14 @@ class TrainResult:
     train_loss: float | None
     eval_loss: float | None
     eval_metrics: dict[str, float]
+    base_decay: float
+    decays: dict[str, float]
+    provenance: dict[str, Any]
 
 
-def train(recipe: Recipe, out: Path, *, resume: bool = False, message: Say | None = None) -> TrainResult:
+def train(
+    recipe: Recipe, out: Path, *, resume: bool = False, message: Say | None = None, task: Objective | None = None
+) -> TrainResult:
     """Train a recipe. Under torchrun every process calls it with the same arguments.
 
     Writes `<out>/checkpoint-<step>/` (model, tokenizer, optimizer, state; whole or not there), `decay.jsonl`,
@@ -56,6 +63,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, message: Say | Non
     Args:
         resume: go on from the newest whole checkpoint; from the start where there is none yet.
         message: is told of progress, on the first process.
+        task: model and data, where they are not those that the recipe names; its model holds the final weights afterwards.
 
     Raises:
         SpectraError: the recipe cannot be run here; the loss is not finite; a checkpoint cannot be written.
@@ -65,7 +73,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, message: Say | Non
     _check_processes(recipe.train)
     from alphadecay.objective import objective
 
-    task = objective(recipe, say)
+    task = task or objective(recipe, say)
     count = budget(recipe, len(task.train))
     assert count.steps is not None
     first = int(os.environ.get("RANK", "0")) == 0
@@ -81,7 +89,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, message: Say | Non
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     result = _result(trainer, out, count.steps, time.perf_counter() - started)
     if first:
-        made = asdict(result) | {"checkpoint": result.checkpoint.name, "provenance": _provenance(task)}
+        made = asdict(result) | {"checkpoint": result.checkpoint.name}
         write_text(out / RESULT, json.dumps(made, indent=1, allow_nan=False) + "\n")
     return result
 
@@ -213,6 +221,8 @@ def _arguments(recipe: Recipe, out: Path, steps: int, task: Objective) -> Any:
 
 def _result(trainer: Any, out: Path, steps: int, seconds: float) -> TrainResult:
     """Ends with an evaluation of the final weights, unless the last step had one."""
+    from alphadecay.callback import DecayCallback
+
     history = trainer.state.log_history
     seen = any("eval_loss" in entry and entry["step"] == steps for entry in history)
     if trainer.eval_dataset is not None and not seen:
@@ -221,6 +231,8 @@ def _result(trainer: Any, out: Path, steps: int, seconds: float) -> TrainResult:
     evaluated = [entry for entry in history if "eval_loss" in entry]
     losses = [entry["loss"] for entry in history if "loss" in entry]
     last = evaluated[-1] if evaluated else {}
+    policy = next(c.policy for c in trainer.callback_handler.callbacks if isinstance(c, DecayCallback))
+    assert policy is not None
     metrics = {k: float(v) for k, v in last.items() if k.startswith("eval_") and math.isfinite(v)}
     return TrainResult(
         checkpoint=out / f"checkpoint-{steps}",
@@ -229,6 +241,9 @@ def _result(trainer: Any, out: Path, steps: int, seconds: float) -> TrainResult:
         train_loss=float(losses[-1]) if losses else None,
         eval_loss=metrics.get("eval_loss"),
         eval_metrics=metrics,
+        base_decay=policy.base,
+        decays=dict(policy.decays),
+        provenance=_provenance(trainer.task),
     )
 
 
