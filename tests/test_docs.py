@@ -21,7 +21,9 @@ def test_readme_links_and_options_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / target).exists(), target
-    source = (ROOT / "cli" / "spectra_app.py").read_text(encoding="utf-8")
+    source = "".join(
+        (ROOT / "cli" / name).read_text(encoding="utf-8") for name in ("spectra_app.py", "plasticity_app.py")
+    )
     known = set(re.findall(r'"--([a-z-]+)"', source)) | {
         n.replace("_", "-") for n in re.findall(r"^    (\w+): Annotated", source, re.MULTILINE)
     }
@@ -35,7 +37,7 @@ def test_readme_python_runs(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    block = re.search(r"```python\n(import spectra.*?)```", text, re.DOTALL)
     assert block is not None
     rng = np.random.default_rng(0)
     save_file(
