@@ -13,9 +13,7 @@ from spectra import __version__
 from . import common
 
 if TYPE_CHECKING:
-    from spectra.compare import Comparison
-    from spectra.track import Track
-    from spectra.types import Analysis
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,10 +44,12 @@ def root(
 @app.command()
 @common.guarded
 def analyze(
-    checkpoint: Annotated[
-        str,
+    checkpoints: Annotated[
+        list[str],
         typer.Argument(
-            help="Folder, file (safetensors, .bin/.pt, .gguf), LoRA adapter, or hub id org/name[@revision]."
+            metavar="CHECKPOINT...",
+            help="Folder, file (safetensors, .bin/.pt, .gguf), LoRA adapter, or hub id org/name[@revision]; several are "
+            "analysed one after the other.",
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Write everything to this JSON file.")] = None,
@@ -109,21 +109,23 @@ def analyze(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Analyse every weight matrix of a checkpoint."""
-    from spectra import results, summary
-    from spectra.analysis import analyze as run
-    from spectra.atomic import is_stream
+    """Analyse every weight matrix of a checkpoint, or of several."""
+    from spectra import results
     from spectra.errors import SpectraError
-    from spectra.journal import journal_path
     from spectra.options import AnalysisOptions
     from spectra.panel import FitOptions, parse_fits
 
-    from . import memory, progress, terminal
+    from . import analysing, memory
 
+    files = analysing.Files(
+        **{
+            name: path.expanduser() if path is not None else None
+            for name, path in (("out", out), ("html", html), ("csv", csv), ("parquet", parquet))
+        }
+    )
     if resume and out is None:
         raise SpectraError("--resume needs --out: finished matrices are kept beside the output file.")
-    out, html, csv, parquet = (path.expanduser() if path is not None else None for path in (out, html, csv, parquet))
-    results.check_targets(results.targets(out, csv, parquet, html), (checkpoint, base))
+    files.check((*checkpoints, base))
     given = results.read_object(config.expanduser()) if config is not None else None
     options = AnalysisOptions(
         fit=FitOptions(fits=parse_fits(fit), min_tail=min_tail, two_sided=two_sided),
@@ -144,46 +146,17 @@ def analyze(
     memory.reuse_freed_memory()
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    journal = journal_path(out) if out is not None and not is_stream(out) else None
-    with progress.ProgressBar(quiet) as listener:
-        if journal is not None and journal.exists() and not resume:
-            listener.message(f"{journal.name} of an interrupted run is overwritten (--resume would go on from it).")
-        try:
-            analysis = run(
-                checkpoint, options=options, base=base, config=given, journal=journal, resume=resume, listener=listener
-            )
-        except KeyboardInterrupt:
-            if journal is not None:
-                typer.echo(f"finished matrices are kept in {journal}; the same command with --resume goes on", err=True)
-            raise
-    written: list[Path] = []
-    if out is not None:
-        results.write_json(analysis, out)
-        written.append(out)
-    if journal is not None:
-        journal.unlink(missing_ok=True)
-    written += _write_html(analysis, html)
-    written += results.write_csv(analysis, csv) if csv is not None else []
-    written += results.write_parquet(analysis, parquet) if parquet is not None else []
-    if full:
-        wide = terminal.report_width(200)
-        terminal.print_full(analysis, wide)
-        terminal.print_circuits(analysis, wide)
-    terminal.print_summary(analysis, terminal.report_width(160))
-    terminal.print_written(written)
-    bad = summary.fell_short(analysis)
-    if strict and bad:
-        typer.echo(f"--strict: {'; '.join(bad)}", err=True)
+    short = []
+    for number, checkpoint in enumerate(checkpoints):
+        if number:
+            typer.echo()
+        analysis = analysing.run(
+            analysing.Source(checkpoint=checkpoint, base=base, config=given), options, files, resume=resume, quiet=quiet
+        )
+        short += analysing.show(analysis, files, full=full)
+    if strict and short:
+        typer.echo(f"--strict: {'; '.join(dict.fromkeys(short))}", err=True)
         raise typer.Exit(1)
-
-
-def _write_html(found: Analysis | Comparison | Track, html: Path | None) -> list[Path]:
-    if html is None:
-        return []
-    from spectra.report import write_html
-
-    write_html(found, html)
-    return [html]
 
 
 @app.command()
@@ -197,10 +170,12 @@ def report(
     from spectra import reading, results
     from spectra.atomic import check_writable
 
+    from . import analysing
+
     result, html = result.expanduser(), html.expanduser()
     results.targets(result, None, None, html)
     check_writable(html)
-    _write_html(reading.read_result(result), html)
+    analysing.write_page(reading.read_result(result), html)
     typer.echo(f"wrote {html}")
 
 
@@ -230,7 +205,7 @@ def compare(
     """What changed from A to B: metrics, and between checkpoints the spectrum of every update B - A."""
     from spectra import comparing, results
 
-    from . import memory, progress, terminal
+    from . import analysing, memory, progress, terminal
 
     out, html = (path.expanduser() if path is not None else None for path in (out, html))
     results.check_targets(results.targets(out, None, None, html), (a, b))
@@ -242,7 +217,7 @@ def compare(
     if out is not None:
         comparing.write_comparison(found, out)
         written.append(out)
-    terminal.print_written(written + _write_html(found, html))
+    terminal.print_written(written + analysing.write_page(found, html))
 
 
 @app.command()
@@ -276,7 +251,7 @@ def track(
     from spectra import results, tracking
     from spectra.options import AnalysisOptions
 
-    from . import memory, progress, terminal
+    from . import analysing, memory, progress, terminal
 
     out, html = (path.expanduser() if path is not None else None for path in (out, html))
     results.check_targets(results.targets(out, None, None, html), checkpoints)
@@ -296,7 +271,7 @@ def track(
     if out is not None:
         tracking.write_track(found, out)
         written.append(out)
-    terminal.print_written(written + _write_html(found, html))
+    terminal.print_written(written + analysing.write_page(found, html))
 
 
 @app.command()

@@ -356,3 +356,9 @@ def test_interrupt_and_resume(env: dict[str, str], tmp_path: Path) -> None:
     whole = spectra(env, "analyze", folder, "--out", tmp_path / "b.json")
     assert whole.returncode == 0
     assert read_json(out).matrices == read_json(tmp_path / "b.json").matrices
+
+
+def test_several_checkpoints_one_after_the_other(env: dict[str, str], ckpt: Path, tmp_path: Path) -> None:
+    found = spectra(env, "analyze", ckpt, ckpt, "--quiet", "--no-null")
+    assert found.returncode == 0 and found.stdout.count("coverage:") == 2
+    refused(spectra(env, "analyze", ckpt, ckpt, "--out", tmp_path / "a.json"), "one checkpoint, got 2")
