@@ -1,0 +1,1 @@
+"""The tasks of the plasticity paper, one file each; see `base.py`."""
