@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers import Trainer
 from transformers.utils import logging
 
 from alphadecay import saves, weights
-from alphadecay.config import TrainConfig
+from alphadecay.config import DecayConfig, TrainConfig
 from alphadecay.objective import Objective
 from alphadecay.schedule import schedule
 from spectra.errors import SpectraError
@@ -28,14 +29,14 @@ class Loop:
         config: how it is trained.
         steps: optimizer steps of the whole run.
         out: the run's folder.
-        exempt: names of parameters without decay.
+        decay: which policy.
         task: what is trained on what.
     """
 
     config: TrainConfig
     steps: int
     out: Path
-    exempt: frozenset[str]
+    decay: DecayConfig
     task: Objective
 
 
@@ -54,7 +55,8 @@ class LoopTrainer(Trainer):
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         """All but the exempt ones; transformers leaves norms and biases out."""
-        return [name for name, _ in model.named_parameters() if name not in self._loop.exempt]
+        exempt = self._loop.decay.exempt
+        return [name for name, _ in model.named_parameters() if not any(fnmatchcase(name, glob) for glob in exempt)]
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Any:
         """In order: the dataset has the order of the whole run already."""

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
     from alphadecay.callback import DecayCallback
+    from alphadecay.loop import Loop
     from alphadecay.objective import Objective
 
 RESULT = "result.json"
@@ -68,7 +68,6 @@ def train(
     Raises:
         SpectraError: the recipe cannot be run here; the loss is not finite; a checkpoint cannot be written.
     """
-    started = time.perf_counter()
     say = message or (lambda _: None)
     _check_processes(recipe.train)
     from alphadecay.objective import objective
@@ -76,18 +75,37 @@ def train(
     task = task or objective(recipe, say)
     count = budget(recipe, len(task.train))
     assert count.steps is not None
+    return fit(task, recipe.train, recipe.decay, out, steps=count.steps, resume=resume, message=message)
+
+
+def fit(
+    task: Objective,
+    config: TrainConfig,
+    decay: DecayConfig,
+    out: Path,
+    *,
+    steps: int,
+    resume: bool = False,
+    message: Say | None = None,
+) -> TrainResult:
+    """Train an objective for so many steps: what `train` does once it has model and data. Arguments and errors as there."""
+    from alphadecay.loop import Loop
+
+    started = time.perf_counter()
+    say = message or (lambda _: None)
+    _check_processes(config)
     first = int(os.environ.get("RANK", "0")) == 0
     if first:
         out.mkdir(parents=True, exist_ok=True)
         if resume:
             saves.clean(out)
-        write_text(out / "data.json", json.dumps(task.facts(count.steps), indent=1) + "\n")
+        write_text(out / "data.json", json.dumps(task.facts(steps), indent=1) + "\n")
     checkpoint = saves.newest(out, say) if resume else None
     if resume and checkpoint is None:
         say("no whole checkpoint yet: the run begins anew")
-    trainer = _trainer(recipe, out, task, count.steps, say)
+    trainer = _trainer(task, Loop(config=config, steps=steps, out=out, decay=decay, task=task), say)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    result = _result(trainer, out, count.steps, time.perf_counter() - started)
+    result = _result(trainer, out, steps, time.perf_counter() - started)
     if first:
         made = asdict(result) | {"checkpoint": result.checkpoint.name}
         write_text(out / RESULT, json.dumps(made, indent=1, allow_nan=False) + "\n")
@@ -115,24 +133,22 @@ def _check_processes(config: TrainConfig) -> None:
         )
 
 
-def _trainer(recipe: Recipe, out: Path, task: Objective, steps: int, say: Say) -> Any:
+def _trainer(task: Objective, loop: Loop, say: Say) -> Any:
     import torch
     from transformers import PrinterCallback, ProgressCallback
 
     from alphadecay import watch
     from alphadecay.ema import EmaCallback
-    from alphadecay.loop import Loop, LoopTrainer, optimizer_class
+    from alphadecay.loop import LoopTrainer, optimizer_class
 
-    config = recipe.train
+    config, out = loop.config, loop.out
     model = task.model
     if config.precision == "bf16":
         model = model.to(torch.bfloat16)
     if config.gradient_checkpointing:
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable()  # its name since transformers 5.2x, and before
-    names = [name for name, _ in model.named_parameters()]
-    exempt = frozenset(name for name in names if any(fnmatchcase(name, glob) for glob in recipe.decay.exempt))
-    callbacks: list[Any] = [decay_callback(recipe.decay, out), watch.ProgressCallback(say, task.tokens_per_step)]
+    callbacks: list[Any] = [decay_callback(loop.decay, out), watch.ProgressCallback(say, task.tokens_per_step)]
     if config.spectra_every:
         callbacks.append(watch.SpectraCallback(config.spectra_every, out / "spectra"))
     if config.parallel == "fsdp":
@@ -140,10 +156,10 @@ def _trainer(recipe: Recipe, out: Path, task: Objective, steps: int, say: Say) -
     if task.ema is not None:
         callbacks.append(EmaCallback(task.ema))
     trainer = LoopTrainer(
-        Loop(config=config, steps=steps, out=out, exempt=exempt, task=task),
+        loop,
         model=model,
-        args=_arguments(recipe, out, steps, task),
-        train_dataset=task.stream(steps),
+        args=_arguments(loop),
+        train_dataset=task.stream(loop.steps),
         eval_dataset=task.validation,
         processing_class=task.processor,
         data_collator=task.collate,
@@ -176,11 +192,11 @@ def decay_callback(decay: DecayConfig, out: Path) -> DecayCallback:
     return DecayCallback(policy, options=options, **own[policy])
 
 
-def _arguments(recipe: Recipe, out: Path, steps: int, task: Objective) -> Any:
+def _arguments(loop: Loop) -> Any:
     import torch
     from transformers import TrainingArguments
 
-    config, decay = recipe.train, recipe.decay
+    config, decay, out, steps, task = loop.config, loop.decay, loop.out, loop.steps, loop.task
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     micro = config.micro_batch or config.batch_size // launched
     cuda = torch.cuda.is_available()
