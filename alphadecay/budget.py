@@ -68,6 +68,12 @@ def _check_warmup(recipe: Recipe, steps: int | None) -> None:
         raise SpectraError(
             f"train.warmup = {warmup:g} steps, but the run has {steps}: expected at most that. Take a share under 1."
         )
+    decaying = recipe.train.decay_share if recipe.train.schedule == "wsd" else 0.0
+    if steps is not None and warmup >= 1 and warmup + decaying * steps > steps:
+        raise SpectraError(
+            f"train.warmup = {warmup:g} steps reaches into the decay, the last {decaying:.0%} of {steps} steps: expected at most "
+            f"{steps - round(decaying * steps)}."
+        )
 
 
 def _steps(recipe: Recipe, parameters: int, per_step: int | None, windows: int | None) -> int | None:

@@ -10,6 +10,7 @@ from spectra.errors import SpectraError
 if TYPE_CHECKING:
     import torch
 
+_ORIGINAL = "_alphadecay_original_groups"  # on an optimizer while its groups are split
 NAME = "name"  # the key under which a group carries its name
 
 
@@ -68,16 +69,27 @@ class Regrouped:
     """
 
     def __init__(self, optimizer: Any, owner: Mapping[int, str]) -> None:
-        """`owner`: id of a parameter -> name of its group."""
+        """`owner`: id of a parameter -> name of its group.
+
+        Raises:
+            SpectraError: the optimizer decays parameters that have no owner (they were replaced after the policy was made).
+        """
         self._optimizer = inner(optimizer)
         self._owner = owner
-        self._original: list[dict[str, Any]] | None = None
+        decayed = [g for g in self._optimizer.param_groups if g.get("weight_decay")]
+        strange = sum(id(parameter) not in owner for group in decayed for parameter in group["params"])
+        if strange:
+            raise SpectraError(
+                f"The optimizer decays {strange} parameters that are not the model's trainable ones. Give the Trainer the model "
+                "that the optimizer was made for."
+            )
 
     def split(self, decay_of: Callable[[str], float]) -> list[dict[str, Any]]:
         """Replace the groups by one for every decay; returns them."""
-        self._original = self._optimizer.param_groups
+        self.join()
+        original = self._optimizer.param_groups
         made: list[dict[str, Any]] = []
-        for group in self._original:
+        for group in original:
             if group.get("weight_decay", 0.0) == 0.0:
                 made.append(group)
                 continue
@@ -87,10 +99,44 @@ class Regrouped:
             made += [
                 {**group, "params": part, "weight_decay": decay_of(name), NAME: name} for name, part in parts.items()
             ]
+        setattr(self._optimizer, _ORIGINAL, original)
         self._optimizer.param_groups = made
         return made
 
     def join(self) -> None:
-        """Put the groups back."""
-        if self._original is not None:
-            self._optimizer.param_groups, self._original = self._original, None
+        """Put the groups back, with what the optimizer has written into them.
+
+        Raises:
+            SpectraError: it has written different things into parts of one group (an optimizer that adapts by group).
+        """
+        original = getattr(self._optimizer, _ORIGINAL, None)
+        if original is None:
+            return
+        parts = [g for g in self._optimizer.param_groups if not any(g is group for group in original)]
+        restore(self._optimizer)
+        for group in original:
+            held = {id(parameter) for parameter in group["params"]}
+            _write_back(
+                group, [part for part in parts if part["params"] and id(part["params"][0]) in held], self._optimizer
+            )
+
+
+def _write_back(group: dict[str, Any], parts: list[dict[str, Any]], optimizer: Any) -> None:
+    for key in dict.fromkeys(key for part in parts for key in part):
+        if key in ("params", "weight_decay", NAME):
+            continue
+        first = parts[0].get(key)
+        if any(part.get(key) is not first and part.get(key) != first for part in parts[1:]):
+            raise SpectraError(
+                f"{type(optimizer).__name__} keeps a {key!r} of its own for every parameter group, which splitting by decay would "
+                "change. Use an optimizer without state by group, such as AdamW."
+            )
+        group[key] = first
+
+
+def restore(optimizer: Any) -> None:
+    """Put back groups that an exception in the middle of a step left split."""
+    original = getattr(optimizer, _ORIGINAL, None)
+    if original is not None:
+        optimizer.param_groups = original
+        delattr(optimizer, _ORIGINAL)

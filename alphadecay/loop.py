@@ -45,7 +45,7 @@ class LoopTrainer(Trainer):
 
     def __init__(self, loop: Loop, *given: Any, **named: Any) -> None:
         self._loop = loop
-        self._finite: torch.Tensor | None = None  # whether all losses so far were
+        self._finite: torch.Tensor | None = None  # whether all losses and gradient norms so far were
         super().__init__(*given, **named)
 
     @property
@@ -73,18 +73,30 @@ class LoopTrainer(Trainer):
         return self.lr_scheduler
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """One forward and backward; stops the run at a loss that is not finite.
-
-        On a GPU that is looked at before the next log, evaluation or save: asking at every step would wait for the device.
-        """
+        """One forward and backward; a loss that is not finite will stop the run."""
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self._finite = torch.isfinite(loss) if self._finite is None else self._finite & torch.isfinite(loss)
-        if loss.device.type == "cpu":
-            self._refuse_unless_finite(f"at step {self.state.global_step + 1}")
+        self._note(loss)
         return loss
 
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The norm of all gradients, between backward and the optimizer's step; one that is not finite stops the run.
+
+        It is the same on every process, so all stop together. On a GPU it is looked at before the next log, evaluation or save:
+        asking at every step would wait for the device.
+        """
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
+        self._note(norm if isinstance(norm, torch.Tensor) else torch.tensor(norm))
+        if self.args.device.type == "cpu":
+            self._refuse_unless_finite(f"at step {self.state.global_step + 1}")
+        return norm
+
+    def _note(self, value: torch.Tensor) -> None:
+        full = getattr(value, "full_tensor", None)
+        finite = torch.isfinite((full() if full is not None else value).detach())
+        self._finite = finite if self._finite is None else self._finite & finite.to(self._finite.device)
+
     def _maybe_log_save_evaluate(self, *given: Any, **named: Any) -> None:
-        """As the Trainer, once the losses so far are known to be finite."""
+        """As the Trainer, once losses and gradients so far are known to be finite."""
         if self.control.should_log or self.control.should_save or self.control.should_evaluate:
             self._refuse_unless_finite(f"by step {self.state.global_step}")
         super()._maybe_log_save_evaluate(*given, **named)
@@ -95,8 +107,8 @@ class LoopTrainer(Trainer):
         left = saves.checkpoints(self._loop.out)
         kept = f"The last good checkpoint is {left[-1].name}" if left else "No checkpoint was written yet"
         raise SpectraError(
-            f"The loss is not finite {when}: the run stops. {kept}. Lower the learning rate, clip gradients, or use another "
-            "precision."
+            f"The loss or its gradient is not finite {when}: the run stops. {kept}. Lower the learning rate, clip gradients, or "
+            "use another precision."
         )
 
     def compute_loss(
@@ -162,14 +174,12 @@ class LoopTrainer(Trainer):
             if self.args.should_save:
                 if self._loop.task.ema is not None:
                     self._loop.task.ema.save(saves.staged(out, step), self._loop.task.processor)
-                saves.publish(out, step, self._loop.config.keep)
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            SafetensorError,
-        ) as error:  # a full disk comes as any of these, by library
-            shutil.rmtree(out / saves.STAGING, ignore_errors=True)
+                saves.publish(out, step, self._loop.config.keep, self.args.world_size)
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:  # by library: a full disk comes as any
+            if isinstance(error, RuntimeError) and "writ" not in str(error):
+                raise  # the device's trouble, not the disk's
+            if self.args.should_save:
+                shutil.rmtree(out / saves.STAGING, ignore_errors=True)
             raise saves.cannot_save(out, step, error) from error
         finally:
             if bars:

@@ -112,7 +112,7 @@ class Measurer:
             if gather is not None:
                 tensor = gather()  # a collective: on every rank, whoever measures
             if module.name in self._mine:
-                yield module, None if tensor is None else stored_values(tensor, copy=copy and gather is None)
+                yield module, None if tensor is None else stored_values(tensor, copy=copy)
 
     def _measure(self, values: Iterable[tuple[Module, Stored | None]], nice: int = 0) -> Scores:
         """Scores by name; at most `workers + 1` modules from an iterator are in memory."""

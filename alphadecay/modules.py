@@ -66,6 +66,11 @@ def find_modules(model: torch.nn.Module) -> tuple[Module, ...]:
     part, config = module_part(model)
     planned = plan(part.tensors, config, format="module", aliases=part.aliases)
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if any(".lora_" in name for name in trained):
+        raise SpectraError(
+            "The trainable weights are factors of a LoRA adapter, whose spectra say nothing of the modules. Use a uniform decay, "
+            "or train the weights themselves."
+        )
     held: dict[str, list[MatrixRef]] = {}
     for ref in planned.matrices:
         kind = part.tensors[ref.tensor].kind
@@ -77,7 +82,7 @@ def find_modules(model: torch.nn.Module) -> tuple[Module, ...]:
         raise SpectraError(
             f"Found no trainable weight matrix inside the layers of {type(model).__name__} "
             f"({len(trained)} of {sum(1 for _ in model.parameters())} parameters are trainable). Module-wise decay needs the "
-            "weights of a transformer to be trained; for a LoRA adapter use a uniform decay."
+            "weights of a transformer to be trained; use a uniform decay."
         )
     return tuple(_module(name, refs, trained) for name, refs in held.items())
 

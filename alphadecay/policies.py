@@ -76,6 +76,8 @@ class AlphaDecay(Policy):
         self._measured = ScoreOptions(score=score, fit=fit, profile=profile, null_corrected=null_corrected)
         self._assigned = AssignOptions(assignment=assignment, ratio=(ratio[0], ratio[1]), steepness=steepness)
         self._gap, self._mode = gap, mode
+        self.of_gradient = self._measured.of_gradient
+        self._again = False  # a measurement is to be made at the next step, due or not
         model = unwrap(model)
         modules = find_modules(model)
         if profile == "alphadecay":
@@ -83,7 +85,6 @@ class AlphaDecay(Policy):
         super().__init__(model, base=base, modules=modules, options=options)
         parameters = dict(self.model.named_parameters())
         self._measurer = Measurer(modules, parameters, Meter(self._measured, modules), workers)
-        self._again = False  # a measurement was lost with the run that this one resumes
         self._started = 0  # the step that the running measurement is of
         self._ready: Scores | None = None  # measured before an interruption, not yet applied
         self.scores: Scores = {}
@@ -105,8 +106,7 @@ class AlphaDecay(Policy):
         }
 
     def _decide(self) -> None:
-        due = self.steps == 1 or self.steps % self._gap == 0 or self._again
-        self._again = False
+        due, self._again = self.steps == 1 or self.steps % self._gap == 0 or self._again, False
         if self._mode == "sync":
             if due:
                 self._assign(self._measurer.now(), self.steps)
@@ -126,7 +126,8 @@ class AlphaDecay(Policy):
         values = {name: score.value for name, score in scores.items() if score.value is not None}
         decays = assign(values, layers_of(self.modules), self._eta, self._assigned)
         self.decays = {module.name: decays.get(module.name, self._eta) for module in self.modules}
-        self.scores, self.measured_at = scores, measured_at
+        self.scores, self.measured_at, self.news = scores, measured_at, True
+        self._again = self.of_gradient and not values  # gradients that overflowed: not for a whole gap
         self._write([self._record(module, scores[module.name], module.name in decays) for module in self.modules])
 
     def _record(self, module: Module, score: ModuleScore, assigned: bool) -> dict[str, Any]:
@@ -160,7 +161,7 @@ class AlphaDecay(Policy):
             "measured_at": self.measured_at,
             "started": self._started,
             "ready": ready,
-            "running": self._measurer.running,
+            "running": self._measurer.running or self._again,
         }
 
     def _load(self, state: Mapping[str, Any]) -> None:
@@ -193,6 +194,7 @@ class AdaptiveWeightDecay(Policy):
         if not (math.isfinite(factor) and factor > 0.0):
             raise SpectraError(f"factor must be above 0, got {factor}.")
         self._factor, self._every = factor, max(1, log_every)
+        self.of_gradient = True
         super().__init__(model, base=base, options=options)
         self.base = 0.0
 
@@ -210,10 +212,14 @@ class AdaptiveWeightDecay(Policy):
             )
         gradient = global_norm([p.grad for p in parameters if p.grad is not None])
         weights = global_norm([p.detach() for p in parameters])
-        if math.isfinite(gradient) and weights > 0.0:
+        ok = math.isfinite(gradient) and math.isfinite(weights) and weights > 0.0
+        if ok:
             self.base = 0.1 * self.base + 0.9 * self._factor * self._eta * gradient / weights
         if self.steps == 1 or self.steps % self._every == 0:
-            self._write([{"step": self.steps, "decay": self.base, "gradient_norm": gradient, "weight_norm": weights}])
+            self.news = True
+            record = {"step": self.steps, "decay": self.base, "status": "ok" if ok else "non_finite"}
+            norms = {"gradient_norm": gradient, "weight_norm": weights}
+            self._write([record | {name: norm if math.isfinite(norm) else None for name, norm in norms.items()}])
 
 
 class AdaDecay(AlphaDecay):
@@ -238,6 +244,7 @@ class AdaDecay(AlphaDecay):
         if granularity not in ("module", "element"):
             raise SpectraError(f"granularity takes module or element, got {granularity!r}.")
         self._granularity = granularity
+        self.of_elements = granularity == "element"
         super().__init__(
             model,
             base=base,

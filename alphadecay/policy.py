@@ -35,6 +35,12 @@ class GroupOptions:
     biases: str = "base"
     log: Path | None = None
 
+    @classmethod
+    def from_plain(cls, given: Mapping[str, Any]) -> GroupOptions:
+        """From what JSON has: lists for tuples, text for paths."""
+        log = given.get("log")
+        return cls(**(dict(given) | {"exempt": tuple(given.get("exempt", ())), "log": Path(log) if log else None}))
+
     def __post_init__(self) -> None:
         if self.biases not in ("base", "module"):
             raise SpectraError(f"biases takes base or module, got {self.biases!r}.")
@@ -44,6 +50,9 @@ class GroupOptions:
 
 class Policy:
     """The base decay on every parameter that is not exempt. Subclasses change `decays` and `base` step by step."""
+
+    of_gradient: bool = False  # whether gradients are read, which must not be scaled then
+    of_elements: bool = False  # whether weights are changed here, and not by the optimizer
 
     def __init__(
         self,
@@ -62,6 +71,7 @@ class Policy:
         self.decays: dict[str, float] = {module.name: base for module in modules}
         self.base = base
         self.steps = 0
+        self.news = False  # whether the last step decided anything anew
         self._groups = parameters_by_group(self.model, self.modules, self._options.exempt, self._options.biases)
         writes = self._options.log is not None and ranks()[0] == 0
         self._log = DecayLog(self._options.log, self.settings()) if writes and self._options.log else None
@@ -104,6 +114,9 @@ class Policy:
     def update(self) -> None:
         """Count the coming step and decide its decays."""
         self.steps += 1
+        self.news = self.steps == 1
+        if self.news:
+            self._write([])  # the header
         self._decide()
 
     def _decide(self) -> None:

@@ -24,8 +24,8 @@ BUDGET = "budget.json"
 
 
 def holds_run(out: Path) -> bool:
-    """Whether a run has begun in that folder."""
-    return (out / RECIPE).exists() or any(out.glob("checkpoint-*"))
+    """Whether there is something to go on with in that folder, or to lose: a checkpoint, whole or not."""
+    return any(out.glob("checkpoint-*"))
 
 
 def recipe_of(out: Path) -> Recipe:
@@ -55,7 +55,7 @@ def check(out: Path, recipe: Recipe, *, resume: bool) -> None:
             raise SpectraError(f"{out} already holds a run: go on with it (--resume), or name another folder.")
         return
     changed = recipes.differences(recipe_of(out), recipe)
-    if changed:
+    if changed and holds_run(out):
         raise SpectraError(
             f"--resume: the recipe is not the one that {out} began with ({'; '.join(changed)}). Leave the recipe as it was, "
             "or begin a new run in another folder."
@@ -63,7 +63,7 @@ def check(out: Path, recipe: Recipe, *, resume: bool) -> None:
 
 
 def begin(out: Path, recipe: Recipe, count: Budget) -> None:
-    """Make the folder and write recipe and budget; a resumed run's stay as they are.
+    """Make the folder and write recipe and budget; those of a run with checkpoints stay as they are.
 
     Raises:
         SpectraError: the folder cannot be made or written to.
@@ -72,6 +72,6 @@ def begin(out: Path, recipe: Recipe, count: Budget) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpectraError(f"Cannot make the folder {out}: {error.strerror or error}. Choose another.") from None
-    if not (out / RECIPE).exists():
+    if not (out / RECIPE).exists() or not holds_run(out):
         write_text(out / BUDGET, json.dumps(asdict(count), indent=2) + "\n")
         write_text(out / RECIPE, recipes.to_yaml(recipe))

@@ -19,11 +19,8 @@ from spectra.errors import SpectraError
 STAGING = ".saving"
 MARKER = "complete.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
-_NEEDED = (
-    "trainer_state.json",
-    "optimizer",
-    "scheduler",
-)  # beginnings; the Trainer silently makes anew what is missing
+# beginnings of names; the Trainer silently makes anew what is missing
+_NEEDED = ("trainer_state.json", "optimizer", "scheduler", "rng_state")
 
 
 def staged(out: Path, step: int) -> Path:
@@ -31,7 +28,7 @@ def staged(out: Path, step: int) -> Path:
     return out / STAGING / f"checkpoint-{step}"
 
 
-def publish(out: Path, step: int, keep: int) -> Path:
+def publish(out: Path, step: int, keep: int, processes: int) -> Path:
     """Mark the staged checkpoint as complete, put it in its place, and delete all but the newest `keep`.
 
     Raises:
@@ -41,7 +38,7 @@ def publish(out: Path, step: int, keep: int) -> Path:
     sizes = {str(p.relative_to(source)): p.stat().st_size for p in sorted(source.rglob("*")) if p.is_file()}
     for name in sizes:
         _flush(source / name)
-    write_text(source / MARKER, json.dumps({"step": step, "files": sizes}, indent=1) + "\n")
+    write_text(source / MARKER, json.dumps({"step": step, "processes": processes, "files": sizes}, indent=1) + "\n")
     _flush(source / MARKER)
     if target.exists():  # an incomplete one of the same step
         _discard(target)
@@ -113,6 +110,11 @@ def newest(out: Path, message: Callable[[str], None]) -> Path | None:
             return path
         message(f"{path.name} is passed over: {why}")
     return None
+
+
+def processes(checkpoint: Path) -> int:
+    """How many processes wrote a whole checkpoint."""
+    return int(json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["processes"])
 
 
 def cannot_save(out: Path, step: int, error: BaseException) -> SpectraError:

@@ -95,6 +95,8 @@ def fit(
     say = message or (lambda _: None)
     _check_processes(config)
     first = int(os.environ.get("RANK", "0")) == 0
+    if not resume and saves.checkpoints(out):
+        raise SpectraError(f"{out} already holds a run: go on with it (resume), or name another folder.")
     if first:
         out.mkdir(parents=True, exist_ok=True)
         if resume:
@@ -103,6 +105,10 @@ def fit(
     checkpoint = saves.newest(out, say) if resume else None
     if resume and checkpoint is None:
         say("no whole checkpoint yet: the run begins anew")
+    if checkpoint is not None and (wrote := saves.processes(checkpoint)) != int(os.environ.get("WORLD_SIZE", "1")):
+        say(
+            f"{checkpoint.name} was written by {wrote} processes: random numbers in training (dropout) differ from here on"
+        )
     trainer = _trainer(task, Loop(config=config, steps=steps, out=out, decay=decay, task=task), say)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     result = _result(trainer, out, steps, time.perf_counter() - started)
@@ -205,7 +211,7 @@ def _arguments(loop: Loop) -> Any:
         if config.parallel == "fsdp"
         else {}
     )
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(out),
         max_steps=steps,
         per_device_train_batch_size=micro,
@@ -233,6 +239,8 @@ def _arguments(loop: Loop) -> Any:
         log_level="error",
         **sharded,
     )
+    made._n_gpu = min(made.n_gpu, 1)  # one process, one device: DataParallel would multiply the batch
+    return made
 
 
 def _result(trainer: Any, out: Path, steps: int, seconds: float) -> TrainResult:

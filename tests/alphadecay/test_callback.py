@@ -146,8 +146,57 @@ def test_a_resume_without_the_policys_state_is_refused(tmp_path: Path) -> None:
     trainer = Trainer(
         model=tiny_llama(), args=arguments(tmp_path), train_dataset=Tokens(), callbacks=[AlphaDecayCallback()]
     )
-    with pytest.raises(SpectraError, match="no policy"):
+    with pytest.raises(SpectraError, match=r"no optimizer\.pt"):
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    Trainer(model=tiny_llama(), args=arguments(tmp_path / "plain"), train_dataset=Tokens()).train()
+    with pytest.raises(SpectraError, match="no policy"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "plain" / "checkpoint-3"))
+
+
+def test_the_library_may_restore_the_callback_itself(tmp_path: Path) -> None:
+    """restore_callback_states_from_checkpoint=True replaces the callback by one made from JSON: still the same run."""
+
+    def run(folder: str, resume: bool, steps: int) -> Any:
+        args = arguments(tmp_path / folder, restore_callback_states_from_checkpoint=True)
+        callback = AlphaDecayCallback(gap=2, options=GroupOptions(biases="module"))
+        model = tiny_llama()
+        Trainer(model=model, args=args, train_dataset=Tokens(), callbacks=[callback, Stop(steps)]).train(
+            resume_from_checkpoint=resume
+        )
+        return model
+
+    straight = run("a", False, 99)
+    run("b", False, 6)
+    resumed = run("b", True, 99)
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
+
+
+def test_training_twice_with_one_trainer(tmp_path: Path) -> None:
+    callback = AlphaDecayCallback(gap=2)
+    trainer = Trainer(model=tiny_llama(), args=arguments(tmp_path), train_dataset=Tokens(), callbacks=[callback])
+    trainer.train()
+    trainer.train()
+    assert callback.policy is not None and callback.policy.steps == 8
+    assert len(trainer.optimizer.param_groups) == 2  # type: ignore[union-attr]
+
+
+def test_the_base_is_that_of_the_groups(tmp_path: Path) -> None:
+    """An optimizer of the user's own, whatever TrainingArguments.weight_decay is."""
+
+    def trainer(optimizer: Any, model: Any, callback: Any) -> Trainer:
+        args = arguments(tmp_path, weight_decay=0.0, max_steps=1)
+        return Trainer(
+            model=model, args=args, train_dataset=Tokens(), callbacks=[callback], optimizers=(optimizer, None)
+        )
+
+    model, callback = tiny_llama(), AlphaDecayCallback()
+    trainer(torch.optim.AdamW(model.parameters(), weight_decay=0.05), model, callback).train()
+    assert callback.policy is not None and callback.policy.base == 0.05
+    assert max(callback.policy.decays.values()) == pytest.approx(0.25)
+    model = tiny_llama()
+    several = [{"params": [p], "weight_decay": 0.1 * i} for i, p in enumerate(model.parameters())]
+    with pytest.raises(SpectraError, match="several weight decays"):
+        trainer(torch.optim.AdamW(several), model, AlphaDecayCallback()).train()
 
 
 def test_no_weight_decay_to_share_out(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from alphadecay import (
+    AdaptiveWeightDecay,
     AlphaDecay,
     GroupOptions,
     Uniform,
@@ -178,6 +179,39 @@ def test_bfloat16_weights() -> None:
     wide = AlphaDecay(tiny_llama().to(torch.bfloat16).float(), base=0.1)
     step(wide)
     assert policy.decays == pytest.approx(wide.decays)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")  # inside peft
+def test_lora_factors_are_no_modules() -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(tiny_llama(), peft.LoraConfig(r=4, target_modules=["q_proj"]))
+    with pytest.raises(SpectraError, match="LoRA"):
+        AlphaDecay(model, base=0.1)
+    assert len(Uniform(model, base=0.1).param_groups()) == 1
+
+
+def test_awd_goes_on_over_an_overflow(tmp_path: Path) -> None:
+    model, log = tiny_llama(), tmp_path / "decay.jsonl"
+    policy = AdaptiveWeightDecay(model, base=0.1, options=GroupOptions(log=log))
+    backward(model)
+    next(model.parameters()).grad[0, 0] = math.inf  # type: ignore[index]
+    policy.update()
+    assert policy.base == 0.0
+    assert json.loads(log.read_text().splitlines()[-1])["status"] == "non_finite"
+
+
+def test_gradients_that_overflow_are_measured_again_at_the_next_step() -> None:
+    model = tiny_llama()
+    policy = AlphaDecay(model, base=0.1, gap=100, score="gradient_norm")
+    backward(model)
+    for parameter in model.parameters():
+        parameter.grad.fill_(math.nan)
+    policy.update()
+    assert set(policy.decays.values()) == {0.1}
+    model.zero_grad()
+    backward(model)
+    policy.update()
+    assert policy.measured_at == 2 and len(set(policy.decays.values())) > 5
 
 
 def test_frozen_models_are_refused() -> None:

@@ -109,6 +109,34 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert saves.checkpoints(tmp_path)
 
 
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finite loss with an infinite gradient: no checkpoint may hold what it would leave."""
+    from alphadecay import loop
+
+    real = loop.LoopTrainer.training_step
+
+    def spoil(self: Any, model: Any, inputs: Any, count: Any = None) -> Any:
+        loss = real(self, model, inputs, count)
+        if self.state.global_step == 4:
+            next(model.parameters()).grad[0, 0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(loop.LoopTrainer, "training_step", spoil)
+    with pytest.raises(SpectraError, match=r"not finite at step 5: .*checkpoint-3"):
+        train(small({"save_every": 1, "keep": 9}), tmp_path)
+    for checkpoint in saves.checkpoints(tmp_path):
+        assert all(torch.isfinite(t).all() for t in load_file(checkpoint / "model.safetensors").values())
+
+
+def test_a_used_folder_is_not_written_over(tmp_path: Path) -> None:
+    train(small({"steps": 3}), tmp_path)
+    with pytest.raises(SpectraError, match="already holds a run"):
+        train(small({"steps": 3}), tmp_path)
+    assert saves.processes(tmp_path / "checkpoint-3") == 1
+
+
 def test_incomplete_checkpoints_are_never_resumed_from(tmp_path: Path) -> None:
     train(small(), tmp_path)
     reference = load_file(tmp_path / "checkpoint-12" / "model.safetensors")
