@@ -30,7 +30,7 @@ def main(out: Path, steps: int = 60) -> None:
     )  # fmt: skip
     callback = AlphaDecayCallback(ratio=(2 / 3, 5), gap=20)
     trainer = Trainer(model=model, args=arguments, train_dataset=corpus.train, callbacks=[callback])  # type: ignore[arg-type]
-    # A resumed run, trainer.train(resume_from_checkpoint=True), has the same decays: they travel in optimizer.pt.
+    # A resumed run, trainer.train(resume_from_checkpoint=True), has the same decays: they travel in trainer_state.json.
     trainer.train()
     assert callback.policy is not None
     for name, decay in list(callback.policy.decays.items())[:7]:
