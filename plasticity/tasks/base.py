@@ -1,12 +1,13 @@
 """The whole contract of a task: where its data come from, what a row becomes, how an answer is read and judged.
 
-A task is one file: a `Header`, and a class with `example`, `question` and, where the defaults do not do, `extract` and `equal`. It is
-used for training and for evaluation alike, so that both see the same prompts. A user's own file does the same (`--tasks-dir`).
+A task is one file: a `Header`, and a class with `example`, `question` and, where the defaults do not do, `extract` and
+`equal`. It is used for training and for evaluation alike, so that both see the same prompts. A user's own file does the
+same (`--tasks-dir`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -24,8 +25,12 @@ class Source:
         split: name of the split there.
         revision: commit of the hub repository; None where none could be looked up (the note says so).
         fields: columns that the task reads.
-        part: name of the share of a pooled test set that this is (`gsm8k`, `math`); empty where there is one.
+        part: name of the share of a pooled set that this is (`gsm8k_platinum`, `math`); empty where there is one.
         rows: rows upstream, where known.
+        layouts: other sets of columns that `Task.upstream` turns into `fields`, for files of `--data`.
+        file: how this source's files are named in a folder of `--data` (a glob); empty: after the split.
+        sample: how many examples are taken of it, those of least seeded hash; None: all.
+        url: where it is to be had if it is not on the hub (`hub` is then its name).
     """
 
     hub: str
@@ -35,6 +40,10 @@ class Source:
     revision: str | None = None
     part: str = ""
     rows: int | None = None
+    layouts: tuple[tuple[str, ...], ...] = ()
+    file: str = ""
+    sample: int | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +61,9 @@ class Header:
         baseline: score -> what guessing gets, in [0, 1]; None where guessing gets nothing to speak of.
         answer: how the answer is read off a response, in words.
         recipe: what the paper leaves open, and what was chosen here.
+        cleaning: the reasons for which `example` and `question` raise `Drop`; no other reason is allowed.
+        held_out: test questions cut from the training rows by hash of the question, where upstream has no test split.
+        lm_eval: name of the lm-eval task of a cloze task.
     """
 
     name: str
@@ -67,26 +79,35 @@ class Header:
     baseline: Mapping[str, float | None]
     answer: str
     recipe: str
+    cleaning: tuple[str, ...] = ()
+    held_out: int = 0
+    lm_eval: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One training example: the loss is on `response` and the EOS after it."""
+    """One training example: the loss is on `response` and the EOS after it.
+
+    `key` is what makes the question another one than those of the test split; empty: `question`.
+    """
 
     id: str
     question: str
     response: str
+    part: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One test question and its gold answer (of a cloze task: the index of the right choice, as text)."""
+    """One test question and its gold answer (of a cloze task: the index of the right choice, as text); `key` as in `Example`."""
 
     id: str
     question: str
     gold: str
     part: str = ""
     choices: tuple[str, ...] = ()
+    key: str = ""
 
 
 class Drop(Exception):  # noqa: N818 -- not an error: a row that a cleaning rule leaves out
@@ -97,6 +118,16 @@ class Task:
     """Base of all tasks. Subclasses set `header` and turn rows into examples and questions."""
 
     header: ClassVar[Header]
+    sample: ClassVar[Row | None] = None
+    """A made-up training row with the upstream names, for showing the task without its data."""
+
+    def upstream(self, row: Row) -> Row:
+        """A row of one of `Source.layouts` with the upstream names; any other row as it is. Called before the next two."""
+        return row
+
+    def generated(self, split: str) -> Iterable[Row]:
+        """The rows of a split that the task makes itself (`Source.hub` empty)."""
+        raise NotImplementedError(f"{type(self).__name__} does not make its data")
 
     def example(self, row: Row, index: int) -> Example:
         """A training row (fields of `header.train`) as an example; raises `Drop`."""

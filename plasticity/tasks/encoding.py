@@ -1,0 +1,81 @@
+"""Text to token ids, the same for training and evaluation: prompt and response tokenised apart, EOS after the response.
+
+No BOS: the authors of the plasticity paper add none in training, but their evaluation does; here both see the same prompt ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spectra.errors import SpectraError
+
+from .base import Example, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Token ids of one example; the loss is on `response_ids` alone, whose last is EOS."""
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.response_ids)
+
+
+def prompt_ids(task: Task, question: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """What a model sees before its response."""
+    return _ids(task.prompt(question), tokenizer)
+
+
+def encode(task: Task, example: Example, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+    """Ids of an example.
+
+    Raises:
+        SpectraError: the tokenizer has no EOS, or the response has no tokens.
+    """
+    if tokenizer.eos_token_id is None:
+        raise SpectraError(
+            f"The tokenizer {tokenizer.name_or_path or type(tokenizer).__name__} has no EOS token, which ends every response. "
+            "Set eos_token in its tokenizer_config.json."
+        )
+    response = _ids(task.completion(example.response), tokenizer)
+    if not example.response.strip() or not response:
+        raise SpectraError(
+            f"Example {example.id} of {task.header.name} has no target tokens: its response is {example.response!r}. "
+            "Drop the row in the task's example()."
+        )
+    return Encoded(
+        prompt_ids=prompt_ids(task, example.question, tokenizer), response_ids=(*response, int(tokenizer.eos_token_id))
+    )
+
+
+def encode_all(
+    task: Task, examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase, window: int
+) -> tuple[list[Encoded], int]:
+    """Ids of the examples that fit into `window` tokens, and how many do not: they are left out, never cut (paper, C.2).
+
+    Raises:
+        SpectraError: as `encode`, or none fits.
+    """
+    kept, too_long = [], 0
+    for example in examples:
+        made = encode(task, example, tokenizer)
+        if len(made) <= window:
+            kept.append(made)
+        else:
+            too_long += 1
+    if not kept:
+        raise SpectraError(
+            f"None of {too_long} examples of {task.header.name} fits into {window} tokens. Choose a larger window."
+        )
+    return kept, too_long
+
+
+def _ids(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
