@@ -196,6 +196,36 @@ def study(
         raise typer.Exit(1)
 
 
+@app.command()
+@common.guarded
+def tasks(
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show this one.", show_default=False)] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its data: .jsonl, .json, .parquet, or a folder of them named train and test. Rows are counted."
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder or hub id of the tokenizer to show the example with.")
+    ] = None,
+    tasks_dir: Annotated[Path | None, typer.Option(help="Folder of your own tasks, a .py file each.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """List the tasks, or show one: where its data are from, how it is cleaned and scored, an example with its loss mask."""
+    from plasticity.tasks import registry
+    from spectra.errors import SpectraError
+
+    from . import task_terminal
+
+    if name is not None:
+        task_terminal.show(registry.get(name, tasks_dir), data, tokenizer)
+        return
+    if data is not None or tokenizer is not None:
+        raise SpectraError("--data and --tokenizer show one task: name it, as in plasticity tasks metamathqa.")
+    task_terminal.print_names(registry.tasks(tasks_dir))
+
+
 def main() -> None:
     """Entry point."""
     app()
