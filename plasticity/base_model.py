@@ -1,0 +1,120 @@
+"""The checkpoint that is fine-tuned or evaluated, with its tokenizer: a folder, a hub id, a GGUF file, a LoRA adapter."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spectra.errors import SpectraError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel:
+    """A causal language model in float32 on the CPU, and the tokenizer that goes with it."""
+
+    source: str
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    window: int | None  # positions the model was made for; None: it does not say
+
+
+def load_base(source: str, *, from_scratch: bool = False, seed: int = 0) -> BaseModel:
+    """Load a checkpoint; with `from_scratch` only its architecture and tokenizer, random weights by seed.
+
+    Raises:
+        SpectraError: it cannot be read, has no tokenizer or one that does not fit, or is an adapter without its base.
+    """
+    where, options = _place(source)
+    tokenizer = _tokenizer(source, where, options)
+    model = _random(where, options, seed) if from_scratch else _model(source, where, options)
+    from alphadecay.models import emitted_ids
+
+    rows, needed = model.get_input_embeddings().weight.shape[0], emitted_ids(tokenizer)
+    if needed > rows:
+        raise SpectraError(
+            f"{source}: its tokenizer gives ids up to {needed - 1}, its embedding has {rows} rows. They are not of one model: name "
+            "a checkpoint that carries its own tokenizer."
+        )
+    if tokenizer.eos_token_id is None:
+        raise SpectraError(f"{source}: its tokenizer has no EOS token. Set eos_token in its tokenizer_config.json.")
+    window = getattr(model.config, "max_position_embeddings", None)
+    return BaseModel(
+        source=source, model=model, tokenizer=tokenizer, window=window if isinstance(window, int) else None
+    )
+
+
+def _place(source: str) -> tuple[str, dict[str, Any]]:
+    """What transformers is told: folder or hub id, and which GGUF file in it."""
+    path = Path(source).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        return str(path.parent), {"gguf_file": path.name}
+    return (str(path) if path.exists() else source), {}
+
+
+def _tokenizer(source: str, where: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(where, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise SpectraError(
+            f"{source} has no tokenizer that can be loaded ({_first_line(error)}). Expected a checkpoint folder with its tokenizer "
+            "files, a hub id, or a GGUF file."
+        ) from error
+    return found
+
+
+def _model(source: str, where: str, options: dict[str, Any]) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    _check_adapter(where)
+    try:
+        return AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise SpectraError(
+            f"{source} cannot be loaded as a causal language model ({_first_line(error)}). Expected a checkpoint folder, a hub id "
+            "or a GGUF file."
+        ) from error
+
+
+def _random(where: str, options: dict[str, Any], seed: int) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(where, **options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+
+
+def _check_adapter(where: str) -> None:
+    """An adapter's base must be there: transformers loads it with the adapter on top, and fails in many ways without."""
+    path = Path(where) / "adapter_config.json"
+    if not path.is_file():
+        return
+    try:
+        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except ValueError:
+        base = None
+    known = isinstance(base, str) and (Path(base).exists() or _is_hub_id(base))
+    if not known:
+        raise SpectraError(
+            f"{where} is a LoRA adapter, and its base {base!r} is not there. Set base_model_name_or_path in adapter_config.json "
+            "to the base checkpoint, or name a merged model."
+        )
+
+
+def _is_hub_id(name: str) -> bool:
+    return not name.startswith((".", "/", "~")) and name.count("/") == 1
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,188 @@
+"""Fine-tune a base checkpoint on a task: the plasticity paper's recipe (table 6) unless told otherwise, on `alphadecay.train`.
+
+Template, and loss on response and EOS only, are the task's (`plasticity.tasks.encoding`): evaluation sees the same prompt ids.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphadecay.config import DecayConfig, TrainConfig
+from plasticity.base_model import DEFAULT_MODEL
+from spectra.atomic import write_text
+from spectra.errors import SpectraError
+
+if TYPE_CHECKING:
+    from alphadecay.objective import Objective
+    from alphadecay.train import TrainResult
+    from plasticity.tasks.base import Task
+
+Say = Callable[[str], None]
+CONFIG = "finetune.json"
+
+
+def paper() -> TrainConfig:
+    """Table 6 (under 4B): lr 1e-5, batch 64, 3 epochs, cosine to 0, warmup 0.1; AdamW 0.9/0.999, clip 1 as the authors run it."""
+    return TrainConfig(
+        epochs=3, batch_size=64, lr=1e-5, schedule="cosine", floor=0.0, warmup=0.1, clip=1.0, precision="bf16-mixed",
+        eval_every=0, eval_windows=0, save_every=0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """A LoRA adapter in place of all weights (`peft`); `rank` 0: full fine-tuning."""
+
+    rank: int = 0
+    alpha: int = 32
+    """Scale of the update: alpha / rank."""
+    dropout: float = 0.0
+    targets: str = "all-linear"
+    """Modules that get one: peft's `all-linear`, or names separated by commas."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """What is fine-tuned on what, and how."""
+
+    task: str
+    model: str = DEFAULT_MODEL
+    data: str | None = None
+    """File or folder with the task's rows; None: its hub data set, or its generator."""
+    tasks_dir: str | None = None
+    """Folder with task files of the user's own."""
+    window: int = 2048
+    """Tokens an example may have (table 6, cutoff_len); longer ones are left out and counted."""
+    limit: int | None = None
+    """Examples at most."""
+    packing: bool = False
+    """Several examples a sequence of `window` tokens, which do not see each other; a batch is then of packs."""
+    from_scratch: bool = False
+    """The architecture of `model` with random weights: what fine-tuning gives without pretraining."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    train: TrainConfig = field(default_factory=paper)
+    decay: DecayConfig = field(default_factory=DecayConfig)
+
+
+def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False, message: Say | None = None) -> TrainResult:
+    """Fine-tune, and leave a checkpoint that `plasticity evaluate` and `spectra analyze` read.
+
+    Raises:
+        SpectraError: model, task and data do not go together; or whatever stops training.
+    """
+    from alphadecay.train import fit
+
+    say = message or (lambda _: None)
+    _check_resume(config, out, resume)
+    objective = make_objective(config, say)
+    steps = _steps(config.train, len(objective.train))
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
+    say(
+        f"{len(objective.train):,} {'packs' if config.packing else 'examples'}, {steps:,} steps of {config.train.batch_size}"
+    )
+    return fit(objective, config.train, config.decay, out, steps=steps, resume=resume, message=message)
+
+
+def make_objective(config: FinetuneConfig, say: Say) -> Objective:
+    """Model and examples of a configuration, ready for the loop."""
+    from alphadecay.data_windows import order
+    from alphadecay.objective import Objective
+    from plasticity.base_model import load_base
+    from plasticity.examples import Collate, Examples, Packs, check_isolation
+    from plasticity.tasks.encoding import encode_all
+    from plasticity.tasks.loading import load
+    from plasticity.tasks.registry import get
+
+    task: Task = get(config.task, Path(config.tasks_dir) if config.tasks_dir else None)
+    base = load_base(config.model, from_scratch=config.from_scratch, seed=config.train.seed)
+    window = min(config.window, base.window or config.window)
+    if window < config.window:
+        say(f"{config.model} has {window} positions: examples of more tokens are left out")
+    loaded = load(task, "train", Path(config.data) if config.data else None, config.limit)
+    encoded, too_long = encode_all(task, loaded.items, base.tokenizer, window)
+    model = _with_adapter(base.model, config.lora)
+    if config.packing:
+        check_isolation(model)
+    train = Packs(encoded, window) if config.packing else Examples(encoded)
+    pad = base.tokenizer.pad_token_id
+    return Objective(
+        model=model,
+        train=train,
+        validation=None,
+        order=partial(order, len(train), config.train.seed),
+        batch_size=config.train.batch_size,
+        processor=base.tokenizer,
+        collate=Collate(base.tokenizer.eos_token_id if pad is None else pad),
+        evaluate=_no_evaluation,
+        fingerprint=loaded.report.fingerprint,
+        tokens_per_step=None,
+        facts=lambda steps: {
+            "task": asdict(loaded.report),
+            "too_long": too_long,
+            "window": window,
+            "examples": len(encoded),
+            "packs": len(train) if config.packing else None,
+            "target_tokens": sum(len(example.response_ids) for example in encoded),
+            "order": {"seed": config.train.seed, "batch_size": config.train.batch_size, "steps": steps},
+            "fingerprint": loaded.report.fingerprint,
+        },
+    )
+
+
+def _no_evaluation(*_: Any) -> dict[str, float]:
+    raise AssertionError("fine-tuning has no validation data; plasticity evaluate scores the result")
+
+
+def _with_adapter(model: Any, lora: LoraConfig) -> Any:
+    if not lora.rank:
+        return model
+    try:
+        import peft
+    except ImportError as error:
+        raise SpectraError("lora.rank needs peft: pip install 'spectra-plasticity[peft]'.") from error
+    targets: Any = lora.targets if lora.targets == "all-linear" else lora.targets.split(",")
+    try:
+        return peft.get_peft_model(
+            model,
+            peft.LoraConfig(
+                r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+            ),
+        )  # fmt: skip
+    except ValueError as error:
+        raise SpectraError(f"lora.targets = {lora.targets!r}: {error}") from error
+
+
+def _steps(train: TrainConfig, items: int) -> int:
+    if train.steps is not None:
+        return train.steps
+    if train.epochs is None:
+        raise SpectraError("Fine-tuning takes train.epochs or train.steps, not a number of tokens.")
+    steps = math.floor(train.epochs * items / train.batch_size)
+    if steps < 1:
+        raise SpectraError(
+            f"train.epochs = {train.epochs:g}: {items} examples are less than one batch of {train.batch_size}. Take a smaller "
+            "train.batch_size or more data."
+        )
+    return steps
+
+
+def _check_resume(config: FinetuneConfig, out: Path, resume: bool) -> None:
+    """Refuse to go on with another configuration than the run began with."""
+    path = out / CONFIG
+    if not resume or not path.is_file():
+        return
+    was, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(asdict(config)))
+    changed = [
+        f"{key} was {was.get(key)} and is {now.get(key)}" for key in {**was, **now} if was.get(key) != now.get(key)
+    ]
+    if changed:
+        raise SpectraError(
+            f"--resume: {out} began with another configuration: {'; '.join(changed)}. Leave it as it was."
+        )
