@@ -207,13 +207,29 @@ def test_other_layouts_become_upstream_rows() -> None:
 
 
 BAD: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("metamathqa", {"query": " "}), ("metamathqa", {"response": ""}), ("simplescaling", {"attempt": None}), ("medmcqa", {"cop": 4}),
-    ("medmcqa", {"opb": ""}), ("medmcqa", {"question": ""}), ("pubmedqa", {"final_decision": "perhaps"}),
-    ("pubmedqa", {"context": {"contexts": []}}), ("race", {"answer": "E"}), ("race", {"article": ""}), ("race", {"options": ["one"]}),
-    ("mmluprocot", {"parsed_answer": "A"}), ("mmluprocot", {"cot": []}), ("mmluprocot", {"answer": "J"}), ("hellaswag", {"label": ""}),
-    ("winogrande", {"answer": ""}), ("winogrande", {"sentence": "No blank."}), ("piqa", {"label": -1}), ("arc_easy", {"answerKey": "E"}),
-    ("safety", {"instruction": ""}), ("safety", {"output": ""}), ("toy_arithmetic", {"response": ""}),
-)  # fmt: skip
+    ("metamathqa", {"query": " "}),
+    ("metamathqa", {"response": ""}),
+    ("simplescaling", {"attempt": None}),
+    ("medmcqa", {"cop": 4}),
+    ("medmcqa", {"opb": ""}),
+    ("medmcqa", {"question": ""}),
+    ("pubmedqa", {"final_decision": "perhaps"}),
+    ("pubmedqa", {"context": {"contexts": []}}),
+    ("race", {"answer": "E"}),
+    ("race", {"article": ""}),
+    ("race", {"options": ["one"]}),
+    ("mmluprocot", {"parsed_answer": "A"}),
+    ("mmluprocot", {"cot": []}),
+    ("mmluprocot", {"answer": "J"}),
+    ("hellaswag", {"label": ""}),
+    ("winogrande", {"answer": ""}),
+    ("winogrande", {"sentence": "No blank."}),
+    ("piqa", {"label": -1}),
+    ("arc_easy", {"answerKey": "E"}),
+    ("safety", {"instruction": ""}),
+    ("safety", {"output": ""}),
+    ("toy_arithmetic", {"response": ""}),
+)
 
 
 @pytest.mark.parametrize(("name", "change"), BAD)
