@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError
 from torch.utils.data import Dataset
 from transformers import Trainer
-from transformers.utils import logging
 
 from alphadecay import saves, weights
 from alphadecay.config import DecayConfig, TrainConfig
 from alphadecay.objective import Objective
+from alphadecay.quiet import no_progress_bars
 from alphadecay.schedule import schedule
 from spectra.errors import SpectraError
 
@@ -166,10 +166,9 @@ class LoopTrainer(Trainer):
         if self.args.should_save:
             shutil.rmtree(out / saves.STAGING, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
-            super()._save_checkpoint(model, trial)
+            with no_progress_bars():
+                super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 if self._loop.task.ema is not None:
@@ -181,9 +180,6 @@ class LoopTrainer(Trainer):
             if self.args.should_save:
                 shutil.rmtree(out / saves.STAGING, ignore_errors=True)
             raise saves.cannot_save(out, step, error) from error
-        finally:
-            if bars:
-                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
         self.accelerator.wait_for_everyone()
 
 

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from alphadecay.quiet import no_progress_bars
 from spectra.errors import SpectraError
 
 
@@ -39,22 +40,16 @@ def saved_state(model: Any, folder: Path, dtype: Any) -> dict[str, Any]:
     Raises:
         SpectraError: a tensor is missing, has no place in the model, or another shape.
     """
-    from transformers.utils import logging
-
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        loaded, notes = type(model).from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
-        )
+        with no_progress_bars():
+            loaded, notes = type(model).from_pretrained(
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SpectraError(
             f"The weights of {folder} cannot be loaded ({reason}). Resume from another checkpoint."
         ) from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     wrong = sorted(str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in notes[kind])
     if wrong:
         raise SpectraError(

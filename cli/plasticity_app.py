@@ -198,6 +198,54 @@ def study(
 
 @app.command()
 @common.guarded
+def finetune(
+    task: Annotated[str, typer.Option(help="What it is taught; see plasticity tasks.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: finetune.json, data.json, checkpoints.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="train.lr=1e-4, epochs=1, lora.rank=8, packing=true, ..."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Base checkpoint: folder, hub id or .gguf. [default: HuggingFaceTB/SmolLM2-135M]")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The task's rows: .jsonl, .json, .parquet, or a folder.")] = None,
+    tasks_dir: Annotated[Path | None, typer.Option(help="Folder of your own tasks, a .py file each.")] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Random weights in the model's architecture: the control.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Fine-tune a base checkpoint on a task: the plasticity paper's recipe (table 6) unless the task or you say otherwise."""
+    from plasticity import finetune as tuning
+    from plasticity.finetune_options import configure
+    from plasticity.tasks import registry
+
+    from . import finetune_terminal, recipe_terminal
+
+    first = int(os.environ.get("RANK", "0")) == 0
+    given = {"task": task, "from_scratch": from_scratch} | {
+        name: str(value)
+        for name, value in (("model", model), ("data", data), ("tasks_dir", tasks_dir))
+        if value is not None
+    }
+    config = configure(given, changes or [], registry.get(task, tasks_dir).training)
+    if first:
+        finetune_terminal.print_config(config, asked=model is not None)
+    folder = out.expanduser()
+    try:
+        done = tuning.finetune(config, folder, resume=resume, message=None if quiet or not first else _say)
+    except KeyboardInterrupt:
+        if first:
+            typer.echo(f"what was saved is in {folder}; the same command with --resume goes on", err=True)
+        raise
+    if first:
+        recipe_terminal.print_result(done)
+
+
+@app.command()
+@common.guarded
 def tasks(
     name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show this one.", show_default=False)] = None,
     data: Annotated[

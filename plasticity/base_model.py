@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alphadecay.quiet import no_progress_bars
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _model(source: str, where: str, options: dict[str, Any]) -> Any:
 
     _check_adapter(where)
     try:
-        return AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
+        with no_progress_bars():
+            return AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise SpectraError(
             f"{source} cannot be loaded as a causal language model ({_first_line(error)}). Expected a checkpoint folder, a hub id "

@@ -118,6 +118,9 @@ class Task:
     """Base of all tasks. Subclasses set `header` and turn rows into examples and questions."""
 
     header: ClassVar[Header]
+    training: ClassVar[Mapping[str, object]] = {}
+    """Fields of `train` that this task sets otherwise than the paper's recipe; the header's recipe says why."""
+
     sample: ClassVar[Row | None] = None
     """A made-up training row with the upstream names, for showing the task without its data."""
 

@@ -43,9 +43,11 @@ class ToyArithmetic(Task):
         recipe="Five kinds of problem of equal share: one gets more, one loses some, boxes that hold things, more and then "
         "fewer, two counts together. A problem is a test problem if the hash of its text says so (one in 16), so no "
         "text is in both splits; the same numbers in other words may be. No text comes twice. With --data: "
-        "`question`, `response`, `answer`.",
+        "`question`, `response`, `answer`. Fine-tuned with 400 steps of 32 at lr 2e-3 in float32: it is made for models of "
+        "half a million parameters, which the paper's 1e-5 would hardly move.",
         cleaning=(NOT_WHOLE,),
     )
+    training: ClassVar = {"steps": 400, "batch_size": 32, "lr": 2e-3, "precision": "fp32"}
     sample: ClassVar = {
         "question": "Tom has 3 apples. He buys 4 more. How many apples does Tom have?",
         "response": "3 + 4 = 7. So Tom has 7 apples. The answer is 7.",
