@@ -78,4 +78,5 @@ def encode_all(
 
 
 def _ids(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    """No special token is added, and one that occurs in the data (`</s>`) is read as text, so that no row ends early."""
+    return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,27 @@ def test_prompt_and_response_are_tokenised_apart(tokenizer: Any) -> None:
     assert tokenizer.bos_token_id not in found.prompt_ids
     assert found.prompt_ids == prompt_ids(task, example.question, tokenizer)
     assert len(found) == len(found.prompt_ids) + len(found.response_ids)
+
+
+def test_an_end_of_text_in_the_data_is_text(tokenizer: Any) -> None:
+    example = Example(id="0", question="What is <|endoftext|>?", response="It is <|endoftext|> here.")
+    found = encode(registry.get("toy_arithmetic"), example, tokenizer)
+    assert tokenizer.eos_token_id not in (*found.prompt_ids, *found.response_ids[:-1])
+    assert tokenizer.decode(found.response_ids[:-1]) == " It is <|endoftext|> here."
+
+
+def test_ids_are_those_of_the_tokenizer_itself(tokenizer: Any) -> None:
+    """The contract: tokenizer(text, add_special_tokens=False), for prompt and for completion."""
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "models" / "stories260k"
+    tokenizers = [tokenizer, *([data_tokenizer.load_tokenizer(str(folder))] if folder.is_dir() else [])]
+    for name, made in itertools.product(registry.tasks(), tokenizers):
+        task = registry.get(name)
+        assert task.sample is not None
+        example = task.example(task.sample, 0)
+        found = encode(task, example, made)
+        assert list(found.prompt_ids) == made(task.prompt(example.question), add_special_tokens=False)["input_ids"]
+        response = made(task.completion(example.response), add_special_tokens=False)["input_ids"]
+        assert list(found.response_ids) == [*response, made.eos_token_id]
 
 
 def test_toy_problems_are_short_for_the_tiny_model(tokenizer: Any) -> None:

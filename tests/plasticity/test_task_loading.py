@@ -174,6 +174,36 @@ def test_what_a_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         load(registry.get("safety"), "test")
 
 
+def test_the_hub_is_read_at_the_pinned_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked: list[tuple[Any, ...]] = []
+
+    def hub(source: str, subset: str | None, *, split: str, revision: str, streaming: bool) -> list[dict[str, str]]:
+        asked.append((source, subset, split, revision, streaming))
+        if source == "meta-math/MetaMathQA":
+            return [
+                {"query": "q0", "response": "r"},
+                {"query": "Q 1", "response": "r"},
+                {"query": "q2", "response": "r"},
+            ]
+        if subset == "main":
+            return [{"question": "q  1", "answer": "#### 3"}]
+        return [{"problem": f"{subset} {i}", "solution": "\\boxed{1}", "level": "Level 1"} for i in range(2)]
+
+    monkeypatch.setattr(datasets, "load_dataset", hub)
+    task = registry.get("metamathqa")
+    found = load(task, "train")
+    assert (found.report.rows_read, found.report.kept, found.report.overlap) == (3, 2, 1)
+    assert found.report.source == ("meta-math/MetaMathQA@aa4f34d3d2d3231299b5b03d9b3e5a20da45aa18 train",)
+    assert asked[0] == ("meta-math/MetaMathQA", None, "train", "aa4f34d3d2d3231299b5b03d9b3e5a20da45aa18", False)
+    assert len(asked) == 1 + 8 and all(len(revision) == 40 for *_, revision, _ in asked)
+    assert load(task, "test").report.parts == {"gsm8k_platinum": 1, "math": 14}
+    asked.clear()
+    assert load(task, "test", limit=4).report.parts == {"gsm8k_platinum": 1, "math": 3}
+    assert all(streaming for *_, streaming in asked)
+
+
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 

@@ -10,7 +10,8 @@ import pytest
 
 from plasticity.tasks import choices, registry
 from plasticity.tasks.base import Drop, Source, Task
-from plasticity.tasks.loading import load
+from plasticity.tasks.loading import load, upstream_rows
+from plasticity.tasks.rows import read
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 NAMES = list(registry.tasks())
@@ -255,3 +256,26 @@ def test_guessing_agrees_with_drawing() -> None:
 def test_a_source_is_data_only() -> None:
     assert Source(hub="a/b", split="train", fields=("x",)) == Source(hub="a/b", split="train", fields=("x",))
     assert len({Source(hub="a/b", split="train", fields=("x",)), Source(hub="a/b", split="test", fields=("x",))}) == 2
+
+
+def test_hellaswag_is_cleaned_as_lm_eval_does() -> None:
+    utils = pytest.importorskip("lm_eval.tasks.hellaswag.utils")
+    path = SHARED / "data" / "hellaswag"
+    if not path.exists():
+        pytest.skip("needs ../shared/data")
+    task = made("hellaswag")
+    for row, asked in zip(upstream_rows(task, "test", path), load(task, "test", path).items, strict=True):
+        theirs = utils.preprocess(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
+        assert asked.question == theirs.strip()
+        assert list(asked.choices) == [utils.preprocess(ending).strip() for ending in row["endings"]]
+
+
+def test_winogrande_contexts_come_back() -> None:
+    """lm-eval scores the rest of the sentence after `sentence up to the blank + option`."""
+    path = SHARED / "data" / "icl" / "winogrande" / "validation.jsonl"
+    if not path.exists():
+        pytest.skip("needs ../shared/data")
+    for row, ours in zip(read(path), upstream_rows(made("winogrande"), "test", path), strict=True):
+        before, _, after = ours["sentence"].partition("_")
+        assert [before + ours["option1"], before + ours["option2"]] == row["context_options"]
+        assert after.strip() == row["continuation"] and ours["option1"] != ours["option2"]
