@@ -31,7 +31,8 @@ def header(name: str, title: str, subset: str, rows: tuple[int, int], baseline: 
         baseline={"acc": baseline, "acc_norm": baseline},
         answer="the choice of greatest likelihood (acc), and of greatest likelihood a character (acc_norm), through lm-eval",
         recipe="Trained in the paper's template on question -> text of the right choice; scored by lm-eval's own prompts. "
-        "The validation split is not used. Also read: llm-foundry's `query`, `choices`, `gold`.",
+        "The validation split is not used. A few questions have three or five choices. Also read: llm-foundry's "
+        "`query`, `choices`, `gold`.",
         cleaning=(NO_CHOICE,),
         lm_eval=name,
     )

@@ -10,7 +10,7 @@ import fnmatch
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .base import Header, Row, Source
 
 READ = ".jsonl, .json, .parquet, .arrow (JSON also as .gz or .zst)"
 _NAMES = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "val", "dev")}
-_METADATA = {"dataset_info.json", "state.json", "dataset_dict.json"}  # of datasets.save_to_disk
+_METADATA = {"dataset_info.json", "state.json", "dataset_dict.json", "dataset_infos.json"}  # of `datasets`
 
 
 def is_data(path: Path) -> bool:
@@ -45,6 +45,7 @@ def local_files(data: Path, header: Header, split: str) -> list[Path]:
     if not data.is_dir():
         raise SpectraError(f"--data {data}: no such file or folder. Name one with {READ}.")
     found = sorted(p for p in data.rglob("*") if p.is_file() and is_data(p))
+    found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(data).parts)]
     if not found:
         raise SpectraError(f"--data {data}: the folder holds no file that is read, expected {READ}.")
     sources = header.train if split == "train" else header.test
@@ -109,17 +110,13 @@ def _objects(path: Path) -> Iterator[Row]:
 
     with io.TextIOWrapper(pa.input_stream(str(path), compression="detect"), encoding="utf-8") as f:
         if kind(path) == ".jsonl":
-            for number, line in enumerate(f, 1):
-                if line.strip():
-                    yield _object(json.loads(line), f"Line {number} of {path}")
+            yield from _lines(f, path)
             return
         text = f.read()
     try:
         whole = json.loads(text)
     except json.JSONDecodeError:  # one object a line under the name .json
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                yield _object(json.loads(line), f"Line {number} of {path}")
+        yield from _lines(text.splitlines(), path)
         return
     if isinstance(whole, Mapping) and isinstance(whole.get("instructions"), list):
         whole = [{"instruction": text} for text in whole["instructions"]]
@@ -127,6 +124,17 @@ def _objects(path: Path) -> Iterator[Row]:
         whole = [{"pubid": key, **row} for key, row in whole.items()]
     for number, row in enumerate(whole if isinstance(whole, list) else [whole], 1):
         yield _object(row, f"Row {number} of {path}")
+
+
+def _lines(lines: Iterable[str], path: Path) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise SpectraError(f"Line {number} of {path} is not JSON: {error.msg}. Write one object a line.") from error
+        yield _object(row, f"Line {number} of {path}")
 
 
 def _object(row: object, where: str) -> Row:

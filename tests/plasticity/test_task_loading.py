@@ -70,6 +70,7 @@ def test_files_of_a_folder_are_told_apart(tmp_path: Path) -> None:
     for split in ("train", "validation", "test"):
         write(tmp_path / "race" / f"{split}.jsonl", [{**(race.sample or {}), "article": split}])
     assert load(race, "train", tmp_path / "race").report.kept == 2  # the paper trains on both
+    write(tmp_path / "plain" / ".cache" / "notes.jsonl", [{"x": 1}])  # what hub downloads leave beside the data
     write(tmp_path / "plain" / "MetaMathQA-395K.jsonl", [registry.get("metamathqa").sample or {}])
     assert load(registry.get("metamathqa"), "train", tmp_path / "plain").report.kept == 1
     with refused("no files of the test split", "test.jsonl"):
@@ -161,8 +162,8 @@ def test_what_a_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         load(task, "train", write(tmp_path / "c.jsonl", [{"query": "q", "response": ""}] * 2))
     with refused("Nothing is left", "no rows"):
         load(task, "train", write(tmp_path / "d.jsonl", []))
-    (tmp_path / "e.jsonl").write_text('{"query": "q"\n')
-    with refused("Cannot read .*e.jsonl"):
+    (tmp_path / "e.jsonl").write_text('{"query": "q", "response": "r"}\n{"query": "q"\n')
+    with refused("Line 2 of .*e.jsonl is not JSON"):
         load(task, "train", tmp_path / "e.jsonl")
     (tmp_path / "f.jsonl").write_text("[1]\n")
     with refused("Line 1 of .*f.jsonl is a list"):
