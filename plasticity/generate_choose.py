@@ -10,8 +10,15 @@ from plasticity.generate_options import SamplingOptions
 if TYPE_CHECKING:
     import torch
 
-# Logits of a row in a batch differ from those of the row alone by rounding: about 1e-6 of the largest in float32.
-SLACK = 1e-5
+SLACK = 1e-5  # of the largest logit; in float32 a row in a batch and the row alone differ by about 1e-6 of it
+_HALF_SLACK = 2.5  # in units of the precision's own step: 0.02 in bf16, 0.0025 in fp16
+
+
+def slack_of(dtype: torch.dtype) -> float:
+    """How far rounding may put the logits of a model off, relative to the largest."""
+    import torch
+
+    return max(SLACK, _HALF_SLACK * torch.finfo(dtype).eps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +30,11 @@ class Choice:
 
 
 def choose(
-    logits: torch.Tensor, seen: torch.Tensor | None, noise: torch.Tensor | None, options: SamplingOptions
+    logits: torch.Tensor,
+    seen: torch.Tensor | None,
+    noise: torch.Tensor | None,
+    options: SamplingOptions,
+    slack: float = SLACK,
 ) -> Choice:
     """The likeliest token of each row, or with Gumbel noise a sample.
 
@@ -33,6 +44,7 @@ def choose(
         logits: (R, V).
         seen: tokens of prompt and response so far, (R, V) boolean; None: no repetition penalty.
         noise: (R, V); None: greedy.
+        slack: what rounding may do, relative to the largest score of a row.
     """
     import torch
 
@@ -42,17 +54,17 @@ def choose(
         scores = torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
     if options.temperature > 0:
         scores = scores / options.temperature
-    slack = SLACK * torch.where(scores.isfinite(), scores, 0.0).abs().amax(dim=-1, keepdim=True)  # (R, 1)
+    off = slack * torch.where(scores.isfinite(), scores, 0.0).abs().amax(dim=-1, keepdim=True)  # (R, 1)
     drawn = scores if noise is None else scores + noise
     if noise is None or (options.top_k == 0 and options.top_p == 1):
         best = drawn.topk(2, dim=-1)
         gap = best.values[:, 0] - best.values[:, 1]
-        return Choice(tokens=drawn.argmax(dim=-1), certain=gap > 2 * slack[:, 0])
-    loose = drawn.masked_fill(scores < _cut(scores, slack, options) - slack, -torch.inf)
-    tight = drawn.masked_fill(scores <= _cut(scores, -slack, options) + slack, -torch.inf)
+        return Choice(tokens=drawn.argmax(dim=-1), certain=gap > 2 * off[:, 0])
+    loose = drawn.masked_fill(scores < _cut(scores, off, options) - off, -torch.inf)
+    tight = drawn.masked_fill(scores <= _cut(scores, -off, options) + off, -torch.inf)
     best = loose.topk(2, dim=-1)
-    certain = (best.values[:, 0] - best.values[:, 1] > 2 * slack[:, 0]) & (loose.argmax(-1) == tight.argmax(-1))
-    exact = drawn.masked_fill(scores < _cut(scores, torch.zeros_like(slack), options), -torch.inf)
+    certain = (best.values[:, 0] - best.values[:, 1] > 2 * off[:, 0]) & (loose.argmax(-1) == tight.argmax(-1))
+    exact = drawn.masked_fill(scores < _cut(scores, torch.zeros_like(off), options), -torch.inf)
     return Choice(tokens=exact.argmax(dim=-1), certain=certain)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from plasticity.generate_choose import choose
+from plasticity.generate_choose import choose, slack_of
 from plasticity.generate_model import CausalModel
 from plasticity.generate_noise import gumbel
 from plasticity.generate_options import Prompt, SamplingOptions, key
@@ -89,7 +89,7 @@ class Decoder:
         if options.temperature > 0:
             words = [key(options.seed, row.prompt.id, row.sample, len(row.made)) for row in rows]
             noise = gumbel(words, logits.shape[-1], logits.device)
-        choice = choose(logits, seen, noise, options)
+        choice = choose(logits, seen, noise, options, slack_of(self.model.dtype))
         tokens = choice.tokens
         if self.exact:
             for i in (~choice.certain).nonzero()[:, 0].tolist():

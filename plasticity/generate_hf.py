@@ -3,10 +3,11 @@
 What is guaranteed: greedy responses are those of `model.generate()`; neither batch size, other questions nor the number of
 samples change a response. A row of a batch is computed with other roundings than the row alone (matrix kernels differ by
 shape), so `exact` chooses every token that is nearer to another one than these roundings from the logits of the sequence run by
-itself. That is a guarantee as long as they stay below `generate_choose.SLACK` of the largest logit: float32 (without TF32) on
-one machine with the same number of threads. In bf16 and fp16 near ties are frequent and running them alone costs more than
-the batch saves: there `exact` is off unless asked for, responses may change with the batch size, and a resumed run (which forms
-the same batches as an undisturbed one under the same limits) gives the same bytes where the device's kernels are deterministic.
+itself. That is a guarantee as long as they stay below `generate_choose.SLACK` of the largest logit: float32 (without TF32)
+on one machine with the same number of threads. In bf16 and fp16 (2.5 units of their precision) near ties are frequent and
+running them alone costs more than the batch saves: there `exact` is off unless asked for, responses may change with the
+batch size, and a resumed run (which forms the same batches as an undisturbed one under the same limits) gives the same
+bytes where the device's kernels are deterministic.
 """
 
 from __future__ import annotations

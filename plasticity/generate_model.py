@@ -37,6 +37,7 @@ class CausalModel:
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._knows = set(inspect.signature(inner.forward).parameters)
         self.device: torch.device = model.get_input_embeddings().weight.device
+        self.dtype: torch.dtype = next(model.parameters()).dtype
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, Any, torch.Tensor]:
         """Logits after each prompt (R, V), the cache, and the mask (R, L); shorter prompts are padded on the left."""
@@ -74,7 +75,7 @@ class CausalModel:
         if len(short) == len(long):
             return True
         padded, alone = self.prefill([short, long])[0][0].float(), self.alone(short)[0].float()
-        half = next(self.model.parameters()).element_size() < 4
+        half = self.dtype.itemsize < 4
         tolerance = _PADDING_TOLERANCE_HALF if half else _PADDING_TOLERANCE
         return bool((padded - alone).abs().max() <= tolerance * alone.abs().max())
 

@@ -150,13 +150,36 @@ def test_samples_share_one_prompt_pass(tmp_path: Path, monkeypatch: pytest.Monke
     assert passes.count(1) == 17 and shared == separate
 
 
-def test_near_ties_are_chosen_from_the_row_alone(tmp_path: Path) -> None:
-    """Two tokens with equal output rows tie always: the answer is still that of generate(), at any batch size."""
-    model = tiny()
+@pytest.mark.parametrize(
+    "options", [GREEDY, SAMPLED, SamplingOptions(samples=2, temperature=1.0, top_k=4, max_tokens=16)]
+)
+def test_near_ties_are_chosen_from_the_row_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: SamplingOptions
+) -> None:
+    """Logits of batches are put off by rounding-sized noise, in a model where every token nearly ties with another one."""
+    model, asked = tiny(), prompts(9)
     with torch.no_grad():
-        model.lm_head.weight[30:] = model.lm_head.weight[:30]
-    one, seven = (texts(ask(tmp_path, prompts(9), engine(model, batch_size=size), GREEDY)) for size in (1, 7))
-    assert one == seven
+        model.lm_head.weight[30:] = model.lm_head.weight[:30] * (1 + 2e-7)
+    rng = torch.Generator().manual_seed(0)
+    call = CausalModel._call
+
+    def rounded(self: CausalModel, *given: Any) -> Any:
+        logits, cache = call(self, *given)
+        return logits + 2e-6 * logits.abs().max() * torch.randn(logits.shape, generator=rng), cache
+
+    wanted = texts(ask(tmp_path, asked, engine(model, batch_size=1), options))
+    monkeypatch.setattr(CausalModel, "_call", rounded)
+    assert texts(ask(tmp_path, asked, engine(model), options)) == wanted
+    if options.temperature == 0:
+        assert texts(ask(tmp_path, asked, engine(model, exact=False), options)) != wanted
+
+
+def test_half_precision_is_exact_on_request_only(tmp_path: Path) -> None:
+    model = tiny().to(torch.bfloat16)
+    assert not engine(model).describe()["exact"] and engine(tiny()).describe()["exact"]
+    options = SamplingOptions(max_tokens=12)
+    one, many = (texts(ask(tmp_path, prompts(9), engine(model, batch_size=n, exact=True), options)) for n in (1, 32))
+    assert one == many
 
 
 def test_noise_is_gumbel_and_samples_follow_the_softmax() -> None:
