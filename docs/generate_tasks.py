@@ -33,12 +33,21 @@ shows one with an example and its loss mask; `--data` takes your copy of the dat
 from collections.abc import Mapping
 from plasticity.tasks.base import Example, Header, Question, Source, Task
 
+
 class Capitals(Task):
     header = Header(
-        name="capitals", title="capitals of countries", version=1, kind="generation",
+        name="capitals",
+        title="capitals of countries",
+        version=1,
+        kind="generation",
         train=(Source(hub="me/capitals", split="train", fields=("country", "capital")),),
         test=(Source(hub="me/capitals", split="test", fields=("country", "capital")),),
-        paper="none", licence="CC0", scores=("greedy",), baseline={}, answer="what follows `answer is`", recipe="as they are",
+        paper="none",
+        licence="CC0",
+        scores=("greedy",),
+        baseline={},
+        answer="what follows `answer is`",
+        recipe="as they are",
     )
 
     def example(self, row: Mapping, index: int) -> Example:
@@ -46,7 +55,9 @@ class Capitals(Task):
         return Example(id=asked.id, question=asked.question, response=f"The answer is {asked.gold}.")
 
     def question(self, row: Mapping, index: int, part: str) -> Question:
-        return Question(id=f"capitals-{index}", question=f"What is the capital of {row['country']}?", gold=row["capital"])
+        return Question(
+            id=f"capitals-{index}", question=f"What is the capital of {row['country']}?", gold=row["capital"]
+        )
 ```
 
 | task | kind | train | test | main score | what |

@@ -1,1 +1,1 @@
-"""How well a base checkpoint learns (issues 5 and 6; nothing here yet)."""
+"""How well a base checkpoint learns: tasks, fine-tuning, generation, answers and scores."""

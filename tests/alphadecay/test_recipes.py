@@ -209,10 +209,15 @@ def test_the_folder_of_a_run(tmp_path: Path) -> None:
     runs.begin(out, tiny, budget(tiny))
     assert sorted(path.name for path in out.iterdir()) == ["budget.json", "recipe.yaml"]
     assert runs.recipe_of(out) == tiny
+    changed = override(tiny, ["lr=1", "description=other"])
+    runs.check(out, changed, resume=False)  # the data could not be opened, say: nothing is lost by beginning again
+    runs.begin(out, changed, budget(changed))
+    assert runs.recipe_of(out).train.lr == 1.0
+    runs.begin(out, tiny, budget(tiny))
+    (out / "checkpoint-1").mkdir()
     with pytest.raises(SpectraError, match="already holds a run: go on with it"):
         runs.check(out, tiny, resume=False)
     runs.check(out, tiny, resume=True)
-    changed = override(tiny, ["lr=1", "description=other"])
     with pytest.raises(SpectraError, match=r"began with \(train.lr: 0.003 -> 1.0\)"):
         runs.check(out, changed, resume=True)
     (tmp_path / "file").touch()
