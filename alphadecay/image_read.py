@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spectra.errors import SpectraError
+from spectra.errors import SpectraError, first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,5 +60,5 @@ def rgb(file: Path | IO[bytes], name: str) -> Image:
     except UnidentifiedImageError as error:
         raise SpectraError(f"{name} is not an image that Pillow can read. Replace or remove it.") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # damage, by format
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise SpectraError(f"{name} cannot be decoded ({reason}). Replace or remove it.") from error

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from alphadecay import models
+from alphadecay import launch, models
 from alphadecay.config import ImageConfig, Recipe, TrainConfig
 from alphadecay.data_windows import order, permutation
 from alphadecay.ema import Ema
@@ -95,7 +95,7 @@ def image_objective(recipe: Recipe, say: Callable[[str], None]) -> Objective:
 
 def _check(config: ImageConfig, train: TrainConfig) -> None:
     """Settings that could have no effect, or not the one that they say."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = launch.processes()
     if config.mixup > 0 and (train.micro_batch or train.batch_size // processes) < 2:
         raise SpectraError(
             "images.mixup mixes images of one micro batch, which has a single image here: set train.micro_batch to 2 or more, or "
@@ -145,7 +145,7 @@ def _loaders() -> int:
 
     if not torch.cuda.is_available():
         return 0
-    return min(_LOADERS, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return min(_LOADERS, (os.cpu_count() or 1) // launch.local_processes())
 
 
 def _fingerprint(found: LabelledImages, config: ImageConfig) -> str:

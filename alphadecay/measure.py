@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import ThreadpoolController
 
+from alphadecay import launch
 from alphadecay.modules import Module
 from alphadecay.scores import Meter, ModuleScore, Spectra, stored_values
 from spectra.devices import cores
@@ -182,7 +183,7 @@ def _everywhere(done: bool) -> bool:
 
 
 def _threads() -> int:
-    return max(1, cores() // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return max(1, cores() // launch.local_processes())
 
 
 def _stand_back(nice: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spectra.errors import SpectraError
+from spectra.errors import SpectraError, first_line
 
 from . import fields
 from .config import ModelConfig, Recipe
@@ -204,7 +204,7 @@ def emitted_ids(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _unreadable(source: str, error: Exception) -> SpectraError:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    first = first_line(error)
     return SpectraError(
         f"model.init_from = {source!r} cannot be loaded ({first}). Expected a checkpoint folder or hub id."
     )

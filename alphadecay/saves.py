@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spectra.atomic import write_text
-from spectra.errors import SpectraError
+from spectra.errors import SpectraError, first_line
 
 STAGING = ".saving"
 MARKER = "complete.json"
@@ -125,5 +125,5 @@ def cannot_save(out: Path, step: int, error: BaseException) -> SpectraError:
         if left
         else "No checkpoint was written before"
     )
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return SpectraError(f"Cannot save the checkpoint of step {step} in {out} ({reason}). {kept}.")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphadecay import saves
+from alphadecay import launch, saves
 from alphadecay.budget import budget
 from alphadecay.config import DecayConfig, Recipe, TrainConfig
 from spectra.atomic import write_text
@@ -94,7 +93,7 @@ def fit(
     started = time.perf_counter()
     say = message or (lambda _: None)
     _check_processes(config)
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = launch.is_first()
     if not resume and saves.checkpoints(out):
         raise SpectraError(f"{out} already holds a run: go on with it (resume), or name another folder.")
     if first:
@@ -105,7 +104,7 @@ def fit(
     checkpoint = saves.newest(out, say) if resume else None
     if resume and checkpoint is None:
         say("no whole checkpoint yet: the run begins anew")
-    if checkpoint is not None and (wrote := saves.processes(checkpoint)) != int(os.environ.get("WORLD_SIZE", "1")):
+    if checkpoint is not None and (wrote := saves.processes(checkpoint)) != launch.processes():
         say(
             f"{checkpoint.name} was written by {wrote} processes: random numbers in training (dropout) differ from here on"
         )
@@ -120,7 +119,7 @@ def fit(
 
 def _check_processes(config: TrainConfig) -> None:
     """Refuse a batch that does not divide, and another number of processes than the recipe wants."""
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    launched = launch.processes()
     if config.processes is not None and config.processes != launched:
         raise SpectraError(
             f"train.processes is {config.processes}, but {launched} {'was' if launched == 1 else 'were'} launched. Use torchrun "
@@ -203,7 +202,7 @@ def _arguments(loop: Loop) -> Any:
     from transformers import TrainingArguments
 
     config, decay, out, steps, task = loop.config, loop.decay, loop.out, loop.steps, loop.task
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    launched = launch.processes()
     micro = config.micro_batch or config.batch_size // launched
     cuda = torch.cuda.is_available()
     sharded: dict[str, Any] = (
@@ -285,6 +284,6 @@ def _provenance(task: Objective) -> dict[str, Any]:
         "accelerate": version("accelerate"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": launch.processes(),
         "data": task.fingerprint,
     }

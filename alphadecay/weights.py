@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alphadecay.quiet import no_progress_bars
-from spectra.errors import SpectraError
+from spectra.errors import SpectraError, first_line
 
 
 def saved_names(folder: Path) -> set[str]:
@@ -46,7 +46,7 @@ def saved_state(model: Any, folder: Path, dtype: Any) -> dict[str, Any]:
                 folder, dtype=dtype, local_files_only=True, output_loading_info=True
             )
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise SpectraError(
             f"The weights of {folder} cannot be loaded ({reason}). Resume from another checkpoint."
         ) from error

@@ -55,10 +55,10 @@ def pretrain(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Pretrain a model from a recipe. Under torchrun: one run, all processes; the first prints and writes."""
-    from alphadecay import runs
+    from alphadecay import launch, runs
     from spectra.errors import SpectraError
 
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = launch.is_first()
     if out is None and not dry_run:
         raise SpectraError(
             "--out is missing: name the folder that the run is written to (or --dry-run to see the budget)."
@@ -218,13 +218,14 @@ def finetune(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Fine-tune a base checkpoint on a task: the plasticity paper's recipe (table 6) unless the task or you say otherwise."""
+    from alphadecay import launch
     from plasticity import finetune as tuning
     from plasticity.finetune_options import configure
     from plasticity.tasks import registry
 
     from . import finetune_terminal, recipe_terminal
 
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = launch.is_first()
     given = {"task": task, "from_scratch": from_scratch} | {
         name: str(value)
         for name, value in (("model", model), ("data", data), ("tasks_dir", tasks_dir))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alphadecay.data_hub import is_hub_id
 from alphadecay.quiet import no_progress_bars
-from spectra.errors import SpectraError
+from spectra.errors import SpectraError, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -66,8 +67,8 @@ def _tokenizer(source: str, where: str, options: dict[str, Any]) -> PreTrainedTo
         found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(where, **options)
     except (OSError, ValueError, KeyError) as error:
         raise SpectraError(
-            f"{source} has no tokenizer that can be loaded ({_first_line(error)}). Expected a checkpoint folder with its tokenizer "
-            "files, a hub id, or a GGUF file."
+            f"{source} has no tokenizer that can be loaded ({first_line(error).rstrip('.')}). Expected a checkpoint folder "
+            "with its tokenizer files, a hub id, or a GGUF file."
         ) from error
     return found
 
@@ -82,8 +83,8 @@ def _model(source: str, where: str, options: dict[str, Any]) -> Any:
             return AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise SpectraError(
-            f"{source} cannot be loaded as a causal language model ({_first_line(error)}). Expected a checkpoint folder, a hub id "
-            "or a GGUF file."
+            f"{source} cannot be loaded as a causal language model ({first_line(error).rstrip('.')}). Expected a checkpoint folder, "
+            "a hub id or a GGUF file."
         ) from error
 
 
@@ -106,17 +107,9 @@ def _check_adapter(where: str) -> None:
         base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
     except ValueError:
         base = None
-    known = isinstance(base, str) and (Path(base).exists() or _is_hub_id(base))
+    known = isinstance(base, str) and (Path(base).exists() or is_hub_id(base))
     if not known:
         raise SpectraError(
             f"{where} is a LoRA adapter, and its base {base!r} is not there. Set base_model_name_or_path in adapter_config.json "
             "to the base checkpoint, or name a merged model."
         )
-
-
-def _is_hub_id(name: str) -> bool:
-    return not name.startswith((".", "/", "~")) and name.count("/") == 1
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

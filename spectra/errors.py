@@ -12,3 +12,8 @@ class SpectraError(Exception):
 
 class CheckpointError(SpectraError):
     """A checkpoint cannot be opened or read; the message names the file and, where there is one, the tensor."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, for a message of ours; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

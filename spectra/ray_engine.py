@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 import spectra
 from spectra.batches import Read, ahead, buckets
 from spectra.devices import cores
-from spectra.errors import SpectraError
+from spectra.errors import SpectraError, first_line
 from spectra.options import AnalysisOptions
 from spectra.stored import Stored
 from spectra.types import MatrixRef
@@ -171,8 +171,8 @@ class RayCluster:
             raise
         except errors.RayError as error:  # a worker, a node or the memory of one is gone, again and again
             raise SpectraError(
-                f"Ray lost a task for good ({type(error).__name__}: {_first_line(error)}). What was finished is kept: mend the "
-                "cluster (memory is the usual reason) and run again with --resume."
+                f"Ray lost a task for good ({type(error).__name__}: {first_line(error).rstrip('.')}). What was finished is "
+                "kept: mend the cluster (memory is the usual reason) and run again with --resume."
             ) from error
         return found
 
@@ -210,13 +210,9 @@ def _knock(address: str) -> None:
 
 def _no_answer(address: str, error: BaseException) -> SpectraError:
     return SpectraError(
-        f"No Ray cluster answers at {address} ({_first_line(error)}). Give --address (or RAY_ADDRESS) of a running one, "
+        f"No Ray cluster answers at {address} ({first_line(error).rstrip('.')}). Give --address (or RAY_ADDRESS) of a running one, "
         "or neither to start Ray on this machine."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _check_versions(driver: dict[str, str]) -> None:
