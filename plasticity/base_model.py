@@ -83,8 +83,8 @@ def _model(source: str, where: str, options: dict[str, Any]) -> Any:
             return AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise SpectraError(
-            f"{source} cannot be loaded as a causal language model ({first_line(error).rstrip('.')}). Expected a checkpoint folder, "
-            "a hub id or a GGUF file."
+            f"{source} cannot be loaded as a causal language model ({first_line(error).rstrip('.')}). Expected a checkpoint "
+            "folder, a hub id or a GGUF file."
         ) from error
 
 
