@@ -205,6 +205,10 @@ def finetune(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="train.lr=1e-4, epochs=1, lora.rank=8, packing=true, ..."),
     ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(help="table6 (1B and under), table6_4b, or a YAML file of yours; the task's settings go over it."),
+    ] = "table6",
     model: Annotated[
         str | None, typer.Option(help="Base checkpoint: folder, hub id or .gguf. [default: HuggingFaceTB/SmolLM2-135M]")
     ] = None,
@@ -217,7 +221,7 @@ def finetune(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Fine-tune a base checkpoint on a task: the plasticity paper's recipe (table 6) unless the task or you say otherwise."""
+    """Fine-tune a base checkpoint on a task: --recipe (table 6 of the plasticity paper) unless the task or you say otherwise."""
     from alphadecay import launch
     from plasticity import finetune as tuning
     from plasticity.finetune_options import configure
@@ -231,9 +235,10 @@ def finetune(
         for name, value in (("model", model), ("data", data), ("tasks_dir", tasks_dir))
         if value is not None
     }
-    config = configure(given, changes or [], registry.get(task, tasks_dir).training)
+    own = registry.get(task, tasks_dir).training
+    config = configure(given, changes or [], own, recipe)
     if first:
-        finetune_terminal.print_config(config, asked=model is not None)
+        finetune_terminal.print_config(config, recipe, own, asked=model is not None)
     folder = out.expanduser()
     try:
         done = tuning.finetune(config, folder, resume=resume, message=None if quiet or not first else _say)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphadecay.config import DecayConfig, TrainConfig
-from plasticity.base_model import DEFAULT_MODEL
+from alphadecay.config import TrainConfig
+from plasticity.finetune_config import FinetuneConfig, LoraConfig, paper
 from spectra.atomic import write_text
 from spectra.errors import SpectraError
 
@@ -23,51 +23,10 @@ if TYPE_CHECKING:
     from alphadecay.train import TrainResult
     from plasticity.tasks.base import Task
 
+__all__ = ["CONFIG", "FinetuneConfig", "LoraConfig", "finetune", "make_objective", "paper"]
+
 Say = Callable[[str], None]
 CONFIG = "finetune.json"
-
-
-def paper() -> TrainConfig:
-    """Table 6 (under 4B): lr 1e-5, batch 64, 3 epochs, cosine to 0, warmup 0.1; AdamW 0.9/0.999, clip 1 as the authors run it."""
-    return TrainConfig(
-        epochs=3, batch_size=64, lr=1e-5, schedule="cosine", floor=0.0, warmup=0.1, clip=1.0, precision="bf16-mixed",
-        eval_every=0, eval_windows=0, save_every=0,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoraConfig:
-    """A LoRA adapter in place of all weights (`peft`); `rank` 0: full fine-tuning."""
-
-    rank: int = 0
-    alpha: int = 32
-    """Scale of the update: alpha / rank."""
-    dropout: float = 0.0
-    targets: str = "all-linear"
-    """Modules that get one: peft's `all-linear`, or names separated by commas."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """What is fine-tuned on what, and how."""
-
-    task: str
-    model: str = DEFAULT_MODEL
-    data: str | None = None
-    """File or folder with the task's rows; None: its hub data set, or its generator."""
-    tasks_dir: str | None = None
-    """Folder with task files of the user's own."""
-    window: int = 2048
-    """Tokens an example may have (table 6, cutoff_len); longer ones are left out and counted."""
-    limit: int | None = None
-    """Examples at most."""
-    packing: bool = False
-    """Several examples a sequence of `window` tokens, which do not see each other; a batch is then of packs."""
-    from_scratch: bool = False
-    """The architecture of `model` with random weights: what fine-tuning gives without pretraining."""
-    lora: LoraConfig = field(default_factory=LoraConfig)
-    train: TrainConfig = field(default_factory=paper)
-    decay: DecayConfig = field(default_factory=DecayConfig)
 
 
 def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False, message: Say | None = None) -> TrainResult:

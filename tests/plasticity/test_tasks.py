@@ -1,4 +1,4 @@
-"""Tasks on made-up rows and on real ones: mapping, drops, golden examples, headers against the paper's tables."""
+"""Tasks on made-up rows and on real ones: mapping, drops, golden examples. Headers against the paper: test_task_paper.py."""
 
 from __future__ import annotations
 
@@ -133,21 +133,6 @@ def test_headers_are_whole(name: str) -> None:
         if source.hub and source.revision is None and not source.url:
             assert "not pinned" in header.recipe
     assert (header.kind == "cloze") == bool(header.lm_eval)
-
-
-def test_sizes_are_those_of_the_papers_tables() -> None:
-    paper = SHARED / "papers" / "weight-decay-plasticity.txt"
-    if not paper.is_file():
-        pytest.skip("needs ../shared")
-    lines = paper.read_text(encoding="utf-8").splitlines()
-    titles = {"MetaMathQA": "metamathqa", "MedMCQA": "medmcqa", "PubMedQA": "pubmedqa", "MMLUProCoT": "mmluprocot", "RACE": "race",
-              "SimpleScaling": "simplescaling", "HellaSwag": "hellaswag", "Winogrande": "winogrande", "PiQA": "piqa",
-              "Arc-Easy": "arc_easy", "Arc-Challenge": "arc_challenge"}  # fmt: skip
-    for title, name in titles.items():
-        line = next(line for line in lines if re.match(rf"{title} n=", line))
-        # each number stands twice in the text of the table: n=395,000n=395,000
-        train, *tests = [int(number.replace(",", "")) for number in re.findall(r"n=[\d,]+n=([\d,]+)", line)]
-        assert made(name).header.paper_rows == {"train": train, "test": sum(tests)}, line
 
 
 def test_upstream_sizes_are_those_that_are_known() -> None:
