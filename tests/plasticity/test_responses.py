@@ -62,7 +62,7 @@ def test_other_headers_and_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(before.replace(b'{"id"', b'{"id', 1) + before.splitlines(keepends=True)[1])
     with pytest.raises(SpectraError, match="Line 2"):
         ResponseFile(path, HEADER, resume=True)
-    for foreign in (b"my notes", b'{"a": 1}\n', b"\x00\x01"):
+    for foreign in (b"my notes", b'{"a": 1}\n', b"\x00\x01", b'{"header": 5}\n'):
         path.write_bytes(foreign)
         with pytest.raises(SpectraError, match="no file of responses"):
             ResponseFile(path, HEADER, resume=True)
