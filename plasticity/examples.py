@@ -5,14 +5,12 @@ Legend: B examples (or packs) of T tokens, the longest of the batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plasticity.tasks.encoding import Encoded
 from spectra.errors import SpectraError
-
-if TYPE_CHECKING:
-    pass
 
 IGNORED = -100  # the label that torch's cross entropy leaves out
 
@@ -112,4 +110,31 @@ def check_isolation(model: Any) -> None:
         raise SpectraError(
             f"packing: {type(model).__name__} lets packed examples see each other (its attention does not follow position_ids). "
             "Train without packing."
+        )
+
+
+def check_mean(model: Any) -> None:
+    """Refuse micro batches where a model would average each by itself: examples of short responses would weigh more.
+
+    The loss is a sum over target tokens, divided by the number that the whole batch has (`num_items_in_batch`).
+
+    Raises:
+        SpectraError: it does.
+    """
+    import torch
+
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    takes = getattr(bare, "accepts_loss_kwargs", True)  # transformers' Trainer tells such models nothing
+    if takes:
+        ids = torch.zeros((1, 4), dtype=torch.long, device=next(model.parameters()).device)
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            once, half = (float(model(input_ids=ids, labels=ids, num_items_in_batch=count).loss) for count in (1, 2))
+        model.train(was_training)
+        takes = math.isclose(once, 2 * half, rel_tol=1e-3)
+    if not takes:
+        raise SpectraError(
+            f"{type(bare).__name__} averages micro batches by itself, so that the loss would depend on how a batch is cut. "
+            "Leave train.micro_batch out, and start one process."
         )

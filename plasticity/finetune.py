@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alphadecay import launch
 from alphadecay.config import TrainConfig
 from plasticity.finetune_config import FinetuneConfig, LoraConfig, paper
 from spectra.atomic import write_text
@@ -54,7 +55,7 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     from alphadecay.data_windows import order
     from alphadecay.objective import Objective
     from plasticity.base_model import load_base
-    from plasticity.examples import Collate, Examples, Packs, check_isolation
+    from plasticity.examples import Collate, Examples, Packs, check_isolation, check_mean
     from plasticity.tasks.encoding import encode_all
     from plasticity.tasks.loading import load
     from plasticity.tasks.registry import get
@@ -66,9 +67,11 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
         say(f"{config.model} has {window} positions: examples of more tokens are left out")
     loaded = load(task, "train", Path(config.data) if config.data else None, config.limit)
     encoded, too_long = encode_all(task, loaded.items, base.tokenizer, window)
-    model = _with_adapter(base.model, config.lora)
+    model = _with_adapter(base.model, config.lora, config.train.seed)
     if config.packing:
         check_isolation(model)
+    if launch.processes() > 1 or (config.train.micro_batch or config.train.batch_size) < config.train.batch_size:
+        check_mean(model)
     train = Packs(encoded, window) if config.packing else Examples(encoded)
     pad = base.tokenizer.pad_token_id
     return Objective(
@@ -99,21 +102,24 @@ def _no_evaluation(*_: Any) -> dict[str, float]:
     raise AssertionError("fine-tuning has no validation data; plasticity evaluate scores the result")
 
 
-def _with_adapter(model: Any, lora: LoraConfig) -> Any:
+def _with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
+    """The model with an adapter, whose first weights are random by seed."""
     if not lora.rank:
         return model
+    import torch
+
     try:
         import peft
     except ImportError as error:
         raise SpectraError("lora.rank needs peft: pip install 'spectra-plasticity[peft]'.") from error
     targets: Any = lora.targets if lora.targets == "all-linear" else lora.targets.split(",")
+    made = peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
     try:
-        return peft.get_peft_model(
-            model,
-            peft.LoraConfig(
-                r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
-            ),
-        )  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return peft.get_peft_model(model, made)
     except ValueError as error:
         raise SpectraError(f"lora.targets = {lora.targets!r}: {error}") from error
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,10 @@ from safetensors.torch import load_file
 from alphadecay.config import TrainConfig
 from alphadecay.data import DataConfig, prepare
 from plasticity.base_model import load_base
-from plasticity.examples import IGNORED, Collate, Examples, Packs, check_isolation
+from plasticity.examples import IGNORED, Collate, Examples, Packs, check_isolation, check_mean
 from plasticity.finetune import FinetuneConfig, LoraConfig, finetune, make_objective, paper
+from plasticity.finetune_options import configure
+from plasticity.tasks import registry
 from plasticity.tasks.encoding import Encoded
 from spectra.errors import SpectraError
 from tests.alphadecay.conftest import own_caches, tiny_llama  # noqa: F401 -- a fixture for every test here
@@ -48,9 +53,10 @@ def config(base: Path, **given: Any) -> FinetuneConfig:
     return FinetuneConfig(train=TrainConfig(**train), **(settings | given))
 
 
-def losses(out: Path) -> list[float]:
+def losses(out: Path, name: str = "loss") -> list[float]:
+    """What the Trainer logged, in order."""
     state = json.loads((max(out.glob("checkpoint-*")) / "trainer_state.json").read_text())
-    return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    return [entry[name] for entry in state["log_history"] if name in entry]
 
 
 def test_the_papers_recipe() -> None:
@@ -83,10 +89,48 @@ def test_batches_are_padded_without_hiding_eos() -> None:
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
 
 
-def test_the_same_loss_however_a_batch_is_cut(base: Path, tmp_path: Path) -> None:
-    finetune(config(base), tmp_path / "whole")
-    finetune(config(base, train={"micro_batch": 2}), tmp_path / "parts")
+@pytest.mark.parametrize("how", [{}, {"packing": True}, {"lora": LoraConfig(rank=4)}])
+def test_the_same_loss_however_a_batch_is_cut(base: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    """The mean is over target tokens of the whole batch: responses differ in length, so means of parts would differ."""
+    finetune(config(base, **how), tmp_path / "whole")
+    finetune(config(base, **how, train={"micro_batch": 2}), tmp_path / "parts")
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=2e-6)
+
+
+def test_two_processes_are_the_same_run(base: Path, tmp_path: Path) -> None:
+    """Batch 8 as 8 x 1, as 2 x 4 accumulated, and as 2 processes x 2 x 2: loss and gradient norm to six digits."""
+    words = ["steps=4", "batch_size=8", "lr=0.01", "log_every=1", "limit=64"]
+    parts = [*words, "micro_batch=2"]
+    given, own = {"task": "toy_arithmetic", "model": str(base)}, registry.get("toy_arithmetic").training
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
+        *("-m", "spectra_cli.plasticity_app", "finetune", "--task", "toy_arithmetic", "--model", str(base)),
+        *("--out", str(tmp_path / "two"), *parts),
+    ]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as two:
+        finetune(configure(given, words, own), tmp_path / "whole")
+        finetune(configure(given, parts, own), tmp_path / "parts")
+        assert two.stdout is not None
+        said = two.stdout.read()
+    assert two.returncode == 0, said
+    assert json.loads((tmp_path / "two" / "result.json").read_text())["provenance"]["processes"] == 2
+    stream = make_objective(configure(given, words, own), lambda _: None).stream(4)
+    targets = [sum(label != IGNORED for label in stream[i]["labels"]) for i in range(8)]
+    assert len({sum(targets[i : i + 2]) for i in range(0, 8, 2)}) > 1  # or means of parts would do
+    for name in ("loss", "grad_norm"):
+        expected = losses(tmp_path / "whole", name)
+        assert len(expected) == 4
+        for run in ("parts", "two"):
+            assert losses(tmp_path / run, name) == pytest.approx(expected, rel=1e-6), (run, name)
+
+
+def test_models_that_average_micro_batches_by_themselves_are_not_cut(base: Path, tmp_path: Path) -> None:
+    model = tiny_llama(vocab_size=400)
+    check_mean(model)
+    model.accepts_loss_kwargs = False  # transformers' mark of them
+    with pytest.raises(SpectraError, match="micro batches by itself"):
+        check_mean(model)
 
 
 def test_packs_hold_every_example_once_within_the_window() -> None:
