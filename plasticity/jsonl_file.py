@@ -66,7 +66,7 @@ class RecordFile(Generic[T]):
     """The file while it grows; a context manager. One process at a time holds it."""
 
     def __init__(self, path: Path, form: Format[T], header: Mapping[str, Any], *, resume: bool) -> None:
-        """Open for appending; `records` holds what an earlier run finished, by question.
+        """Open for appending; `header` is the one in the file, `records` what an earlier run finished, by question.
 
         Raises:
             SpectraError: without `resume`, the file exists; with it, its header differs; not writable.
@@ -74,7 +74,9 @@ class RecordFile(Generic[T]):
         self.path = path
         self.records: dict[str, T] = {}
         self._form = form
-        self._header = json.loads(json.dumps({"format": form.name, "version": form.version, **header}))
+        self.header: Mapping[str, Any] = json.loads(
+            json.dumps({"format": form.name, "version": form.version, **header})
+        )
         try:
             if not resume and path.exists() and path.stat().st_size:
                 raise SpectraError(f"{path} exists. Resume to go on with it, or delete it, or choose another file.")
@@ -86,7 +88,7 @@ class RecordFile(Generic[T]):
             keep = self._read() if resume else 0
             self._file.truncate(keep)
             if not keep:
-                self._write({"header": self._header})
+                self._write({"header": self.header})
         except OSError as error:
             self._file.close()
             raise self._refuse(error) from error
@@ -106,7 +108,7 @@ class RecordFile(Generic[T]):
         """Write the file once more, in the order of the questions: whole or not at all."""
         from spectra.atomic import write_text
 
-        lines = [{"header": self._header}, *(self._form.encode(self.records[id_]) for id_ in order)]
+        lines = [{"header": self.header}, *(self._form.encode(self.records[id_]) for id_ in order)]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         if self.path.read_bytes() != text.encode():
             write_text(self.path, text)
@@ -138,7 +140,7 @@ class RecordFile(Generic[T]):
         with self.path.open("rb") as f:
             header, records, length = _parse(f, self.path, self._form)
         if header is not None:
-            different = _differences(header, self._header)
+            different = _differences(header, self.header)
             if different:
                 raise SpectraError(
                     f"{self.path} was begun with another {'; '.join(different)}. Resume with what it was begun with, or "
