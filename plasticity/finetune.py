@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from alphadecay.objective import Objective
     from alphadecay.train import TrainResult
     from plasticity.tasks.base import Task
+    from plasticity.tasks.report import LoadReport
 
 __all__ = ["CONFIG", "FinetuneConfig", "LoraConfig", "finetune", "make_objective", "paper"]
 
@@ -63,10 +64,9 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     task: Task = get(config.task, Path(config.tasks_dir) if config.tasks_dir else None)
     base = load_base(config.model, from_scratch=config.from_scratch, seed=config.train.seed)
     window = min(config.window, base.window or config.window)
-    if window < config.window:
-        say(f"{config.model} has {window} positions: examples of more tokens are left out")
     loaded = load(task, "train", Path(config.data) if config.data else None, config.limit)
     encoded, too_long = encode_all(task, loaded.items, base.tokenizer, window)
+    _say_data(loaded.report, too_long, window, say)
     model = _with_adapter(base.model, config.lora, config.train.seed)
     if config.packing:
         check_isolation(model)
@@ -96,6 +96,15 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
             "fingerprint": loaded.report.fingerprint,
         },
     )
+
+
+def _say_data(report: LoadReport, too_long: int, window: int, say: Say) -> None:
+    dropped = ", ".join(f"{reason} ({count:,})" for reason, count in report.dropped.items())
+    say(f"{report.rows_read:,} rows read, {report.kept:,} kept{f'; dropped: {dropped}' if dropped else ''}")
+    for remark in report.remarks:
+        say(remark)
+    if too_long:
+        say(f"{too_long:,} examples of more than {window} tokens are left out")
 
 
 def _no_evaluation(*_: Any) -> dict[str, float]:

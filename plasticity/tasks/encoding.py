@@ -79,4 +79,5 @@ def encode_all(
 
 def _ids(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """No special token is added, and one that occurs in the data (`</s>`) is read as text, so that no row ends early."""
-    return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+    # verbose: the library warns of long texts, which are left out here
+    return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"])

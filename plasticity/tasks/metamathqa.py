@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+from spectra.errors import SpectraError
 
 from .base import Drop, Example, Header, Row, Source
 from .maths import ANSWER, GSM8K_PLATINUM, MATH, NO_GOLD, NO_QUESTION, NOTHING, SCORES, MathTask
@@ -21,7 +24,7 @@ class MetaMathQA(MathTask):
         train=(
             Source(
                 hub="meta-math/MetaMathQA", split="train", revision="aa4f34d3d2d3231299b5b03d9b3e5a20da45aa18",
-                fields=("query", "response"), rows=395_000,
+                fields=("query", "response"), rows=395_000, layouts=(("question", "answer"),),
             ),
         ),
         test=(GSM8K_PLATINUM, *MATH),
@@ -33,13 +36,27 @@ class MetaMathQA(MathTask):
         answer=ANSWER,
         recipe="query -> response as they are; repeated questions stay. Scores are pooled over 6,209 questions, both parts "
         "shown. The paper's authors train on all 395,000 rows; here a row whose question is a test question, if any, "
-        "is left out.",
+        "is left out. Also read: GSM8K's own `question`, `answer`, made into rows like MetaMathQA's: calculator annotations "
+        "(`<<48/2=24>>`) are taken out, and `The answer is: 72` follows `#### 72`, so that the answer can be read.",
         cleaning=(NO_QUESTION, NO_RESPONSE, NO_GOLD),
     )  # fmt: skip
     sample: ClassVar = {
         "query": "A box holds 12 pens. How many pens do 4 boxes hold?",
         "response": "Each box holds 12 pens.\n4 boxes hold 4 * 12 = 48 pens.\n#### 48\nThe answer is: 48",
     }
+
+    def upstream(self, row: Row) -> Row:
+        """GSM8K's `question`, `answer` -> with `query`, `response` beside them; test rows keep what they are read by."""
+        from plasticity.answers import gold_of_gsm8k
+
+        if "query" in row or not {"question", "answer"} <= row.keys():
+            return row
+        text = re.sub(r"<<[^<>]*>>", "", str(row["answer"])).strip()
+        try:
+            gold = gold_of_gsm8k(text)
+        except SpectraError:
+            raise Drop(NO_GOLD) from None
+        return {**row, "query": row["question"], "response": f"{text}\nThe answer is: {gold}"}
 
     def example(self, row: Row, index: int) -> Example:
         """`query`, `response`."""

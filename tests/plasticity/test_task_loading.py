@@ -152,11 +152,11 @@ def test_what_a_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with refused("suffix is '.csv'", ".jsonl"):
         (tmp_path / "a.csv").write_text("x")
         load(task, "train", tmp_path / "a.csv")
-    with refused("Row 2 of .*b.jsonl has the fields question, answer; expected query, response"):
+    with refused("Row 2 of .*b.jsonl has the fields problem, answer; expected query, response or question, answer"):
         load(
             task,
             "train",
-            write(tmp_path / "b.jsonl", [{"query": "q", "response": "r"}, {"question": "q", "answer": "a"}]),
+            write(tmp_path / "b.jsonl", [{"query": "q", "response": "r"}, {"problem": "q", "answer": "a"}]),
         )
     with refused("Nothing is left of the train split of metamathqa: 2 rows read, dropped: no response \\(2\\)"):
         load(task, "train", write(tmp_path / "c.jsonl", [{"query": "q", "response": ""}] * 2))
