@@ -227,6 +227,7 @@ def _facts(name: str, lm: Any, loaded: Any, results: Any) -> dict[str, Any]:
         "add_bos_token": lm.add_bos_token,  # None: the tokenizer decides
         "prompts_begin_with_bos": prepends_bos(lm),
         "dtype": str(lm.model.dtype).removeprefix("torch."),
+        "softmax_dtype": str(lm.softmax_dtype).removeprefix("torch."),
         "requests": lm.scored,
         "truncated": lm.truncated,
     }

@@ -37,10 +37,10 @@ def language_model(model: Any, tokenizer: Any, *, batch_size: int, max_length: i
         said = time.monotonic()
 
         def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
-            for (_, text), context, continuation in requests:
+            for texts, context, continuation in requests:  # texts: None for windows of a long text
                 if not continuation or len(continuation) > self.max_length:
                     raise SpectraError(
-                        f"A continuation of {len(continuation)} tokens cannot be scored ({str(text)[:60]!r}): expected 1 to "
+                        f"A continuation of {len(continuation)} tokens cannot be scored ({str(texts)[-60:]}): expected 1 to "
                         f"{self.max_length}, the window. Name a longer window, or leave the question out."
                     )
                 self.truncated += len(context) + len(continuation) > self.max_length + 1
@@ -67,6 +67,7 @@ def language_model(model: Any, tokenizer: Any, *, batch_size: int, max_length: i
         tokenizer=copy.deepcopy(tokenizer),
         batch_size=batch_size,
         max_length=max_length,
+        softmax_dtype="float32",  # lm-eval's default, the model's, leaves three digits of a bfloat16 model's sums
     )
 
 
@@ -80,9 +81,13 @@ def prepends_bos(lm: Any) -> bool:
 def quiet(say: Say | None) -> Iterator[Say]:
     """What lm-eval prints, draws (bars) and warns is dropped; gives the `say` that is still heard inside.
 
-    Environment variables are as before afterwards (lm-eval sets some); inside it starts no processes.
+    Environment variables and global random states are as before afterwards (lm-eval and what it imports change some); inside,
+    lm-eval starts no processes.
     """
+    import numpy as np
+
     out, err, environment = sys.stdout, sys.stderr, dict(os.environ)
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 -- the one that lm-eval's samplers use
 
     def aloud(text: str) -> None:
         if say is not None:
@@ -102,6 +107,8 @@ def quiet(say: Say | None) -> Iterator[Say]:
         try:
             yield aloud
         finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
             logger.propagate = propagate
             os.environ.clear()
             os.environ.update(environment)
@@ -109,12 +116,11 @@ def quiet(say: Say | None) -> Iterator[Say]:
 
 @contextlib.contextmanager
 def seeded(seeds: dict[str, int], model: Any) -> Iterator[None]:
-    """Global random states set for the block, as lm-eval does, and back as they were; so is the model's training mode."""
+    """Global random states set for the block, inside `quiet`; torch's and the model's training mode are as before afterwards."""
     import numpy as np
     import torch
 
     training, where = model.training, model.device
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 -- the one that lm-eval's samplers use
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         random.seed(seeds["random"])
         np.random.seed(seeds["numpy"])  # noqa: NPY002
@@ -122,8 +128,6 @@ def seeded(seeds: dict[str, int], model: Any) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
             model.train(training)
 
 
