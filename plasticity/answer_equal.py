@@ -9,7 +9,8 @@ from functools import lru_cache
 
 from plasticity.answer_clash import clash, ordered
 from plasticity.answer_pool import POOL, Outcome
-from plasticity.answer_text import normalise, rewrite
+from plasticity.answer_text import normalise, plain, rewrite
+from plasticity.answer_unit import currency_of, unit_of
 
 _LONGEST = 2000  # characters of an answer that mathematics is tried on; what is longer is a model that went astray
 
@@ -21,7 +22,7 @@ def judge(first: str, second: str, *, seconds: float = 5.0) -> Outcome:
     is needed and cannot be started.
     """
     one, two = normalise(first), normalise(second)
-    if not one or not two:
+    if not one or not two or _other_unit(first, second):
         return "different"
     if one == two:
         return "same"
@@ -31,6 +32,15 @@ def judge(first: str, second: str, *, seconds: float = 5.0) -> Outcome:
 def equal(first: str, second: str, *, seconds: float = 5.0) -> bool:
     """Whether two answers are shown to be the same; what math-verify cannot show within `seconds` is not."""
     return judge(first, second, seconds=seconds) == "same"
+
+
+def _other_unit(first: str, second: str) -> bool:
+    """Whether both state a unit, not the same, one of them of currency, which `normalise` takes off."""
+    one, two = currency_of(first), currency_of(second)
+    if one is None and two is None:
+        return False
+    one, two = one or unit_of(plain(rewrite(first))), two or unit_of(plain(rewrite(second)))
+    return one is not None and two is not None and one != two
 
 
 @lru_cache(maxsize=200_000)

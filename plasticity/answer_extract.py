@@ -71,9 +71,11 @@ def _ends(before: str, char: str, after: str) -> bool:
         return char == "?" or not re.search(r"[\d)}n]$", before)  # 5! is a factorial
     word = re.split(r"[\s(\\{$]", before)[-1].casefold()
     follows = after.lstrip()[:1]
+    if before.endswith("..") or (before.endswith(".") and follows):  # an ellipsis
+        return False
     if not follows:
         return True
-    if before.endswith(".") or word in _ABBREVIATIONS or (word == "no" and follows.isdigit()):
+    if word in _ABBREVIATIONS or (word == "no" and follows.isdigit()):
         return False
     return not ((word in _UNITS or re.fullmatch(r"(?:[a-z]\.)+[a-z]", word)) and follows.islower())
 

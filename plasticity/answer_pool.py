@@ -124,20 +124,29 @@ class Pool:
         Args:
             box: wrap both in `\\boxed{}` (math-verify 0.9 reads bare text wrongly: `x^2` is nothing to it, `2\\sqrt{3}` is 2).
         """
+        request = {"first": first, "second": second, "box": box}
         with self._turn:
-            worker = self._worker()
-            usable = False
-            try:
-                worker.wait_ready()
-                outcome = worker.ask({"first": first, "second": second, "box": box}, seconds)
-                usable = outcome in ("same", "different")
-                return outcome
-            finally:
-                if usable:
-                    self._idle.append(worker)
-                else:  # also after Ctrl-C: its reply would be taken for the next one's
-                    self._all.discard(worker)
-                    worker.close()
+            began = time.monotonic()
+            outcome = self._check(request, seconds)
+            rest = seconds - (time.monotonic() - began)
+            if outcome == "died" and rest > 0:  # not by its own alarm: something killed it, maybe while it was idle
+                outcome = self._check(request, rest)
+            return outcome
+
+    def _check(self, request: dict[str, Any], seconds: float) -> Outcome:
+        worker = self._worker()
+        usable = False
+        try:
+            worker.wait_ready()
+            outcome = worker.ask(request, seconds)
+            usable = outcome in ("same", "different")
+            return outcome
+        finally:
+            if usable:
+                self._idle.append(worker)
+            else:  # also after Ctrl-C: its reply would be taken for the next one's
+                self._all.discard(worker)
+                worker.close()
 
     def _worker(self) -> _Worker:
         while self._idle:

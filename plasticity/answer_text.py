@@ -21,6 +21,7 @@ _CURRENCY_AFTER = re.compile(
     r"(?<=[\d)}.])\s*(?:\\\$|\$|€|£|¥|₹|(?:\\ |\\,|~)*(?:\\text\{|\\mathrm\{|\\mbox\{)?\s*"
     r"(?:US )?(?:dollars?|USD|EUR|euros?|cents?|rupees|yen)\s*\}?)$"
 )
+_UNPAIRED = (("**", re.compile(r"^\*\*|(?<![\^_{])\*\*$")), ("*", re.compile(r"^\*|(?<![\^_{])\*$")))
 _UNICODE = {
     "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ",
     "≠": r"\ne ", "°": r"^\circ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ", "θ": r"\theta ",
@@ -41,12 +42,23 @@ _SYNONYMS = (
     (re.compile(r"√\s*(\d+|[a-zA-Z])"), r"\\sqrt{\1}"),
     (re.compile(r"√\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<=\d)\s+percent$"), "%"),
+    (re.compile(r"\^\s*(-\d+)"), r"^{\1}"),
+    (re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)"), r"\\times "),
+    (re.compile(r",\s*\.\.\."), r",\\ldots"),
 )  # fmt: skip
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:,(?:\\!)?|\{,\}|\\,|\\ | )\d{3})+(?:\.\d+)?(?=\D|$)")
 _SCIENTIFIC = re.compile(r"([+-]?\d+(?:\.\d+)?)[eE]([+-]?\d+)")
 _MIXED = re.compile(r"([+-]?)(\d+)\s+(?:and\s+)?(\d+)\s*/\s*(\d+)")
 _HALF = re.compile(r"(\d+)\s*(?:\\text\{)?\s*and a half\s*\}?")
-_REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\(?:overline|bar)\{(\d+)\}")
+_REPEATING = (
+    re.compile(r"([+-]?)(\d*)\.(\d*)\\(?:overline|bar)\{(\d+)\}"),
+    re.compile(r"([+-]?)(\d*)\.(\d*)\\dot\s*\{?(\d)\}?"),
+    re.compile(r"([+-]?)(\d*)\.(\d*?)(\d+?)\4\4+(?:\.\.\.|\\[lc]?dots)"),  # twice is not enough: 2.718281828...
+)
+_LARGE = re.compile(
+    r"([+-]?\d+(?:\.\d+)?)\s*(?:\\text\s*\{)?\s*(thousand|million|billion|trillion)\s*\}?", re.IGNORECASE
+)
+_POWERS = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)(%?)")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _SPACING = re.compile(r"\\[,;:!> ]|\\q?quad(?![a-zA-Z])|~")
@@ -60,6 +72,8 @@ def clean(text: str) -> str:
         text = text.strip()
         if not text.endswith(("...", r"\right.", r"\ldots.")):
             text = text.rstrip(".,;:?")
+        for mark, unpaired in _UNPAIRED:  # the phrase was inside the bold face, and its end is left
+            text = unpaired.sub("", text) if text.count(mark) % 2 else text
         for start, end in _DELIMITERS:
             inner = text.removeprefix(start).removesuffix(end)
             wrapped = len(inner) == len(text) - len(start + end) > 0
@@ -86,8 +100,11 @@ def rewrite(text: str) -> str:
         return rf"{whole[1]}\times 10^{{{int(whole[2])}}}"
     if whole := _MIXED.fullmatch(text):
         return rf"{whole[1]}{whole[2]}\frac{{{whole[3]}}}{{{whole[4]}}}"
-    if whole := _REPEATING.fullmatch(text):
-        return _repeating(whole[1], whole[2], whole[3], whole[4])
+    if whole := _LARGE.fullmatch(text):
+        return format(Decimal(whole[1]).scaleb(_POWERS[whole[2].casefold()]), "f")
+    for pattern in _REPEATING:
+        if whole := pattern.fullmatch(text):
+            return _repeating(whole[1], whole[2], whole[3], whole[4])
     return text
 
 
