@@ -194,19 +194,19 @@ def _load(name: str, index: Any) -> Any:
 
     try:
         return index.load([name])
-    except (
-        DatasetsError,
-        TemplateError,
-        ImportError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        *network_errors(),
-    ) as error:
+    except (TemplateError, LookupError, TypeError, AttributeError) as error:
         raise SpectraError(
-            f"lm-eval cannot load {name} and its data ({type(error).__name__}: {' '.join(str(error).split())[:300]}). Check the "
-            "network and that the data have the fields that the task's YAML reads; a YAML of yours can name local data_files."
+            f"lm-eval cannot read the data of {name} ({_said(error)}). Expected the fields that the task's YAML reads."
         ) from error
+    except (DatasetsError, ImportError, *network_errors()) as error:
+        raise SpectraError(
+            f"lm-eval cannot load {name} and its data ({_said(error)}). Check the network, or write a YAML of your own that "
+            "includes the task's and names local data_files."
+        ) from error
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
 
 
 def _facts(name: str, lm: Any, loaded: Any, results: Any) -> dict[str, Any]:

@@ -287,7 +287,7 @@ def own_tasks(folder: Path) -> Path:
             {"name": name, "filter": [{"function": "regex", "regex_pattern": pattern}, {"function": "take_first"}]}
             for name, pattern in (("never", "^(never)$"), ("fallback", "^(also never)$"))
         ],
-        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean"}],
     }  # fmt: skip
     (folder / "answer.yaml").write_text(json.dumps(settings))
     (folder / "broken.yaml").write_text("task: [unclosed")
@@ -353,6 +353,7 @@ def test_generation_with_filters(tiny: tuple[Any, Any], tmp_path: Path) -> None:
         assert question["metrics"] == {"exact_match,never": 0.0, "exact_match,fallback": 0.0}
         assert question["gold"] == "noon"
     assert heard == []
+    assert len(found.facts["warnings"]) == 1 and "higher_is_better is not" in found.facts["warnings"][0]
 
 
 def test_a_bfloat16_model_is_summed_in_float32(tiny: tuple[Any, Any], tmp_path: Path) -> None:
@@ -383,6 +384,10 @@ def test_task_that_cannot_be_had(
         lm_eval_task("own_test", *tiny, **asked, include_path=own)
     with pytest.raises(SpectraError, match="none is not a folder"):
         lm_eval_task("piqa", *tiny, **asked, include_path=tmp_path / "none")
+
+    written(own / "texts.jsonl", [{"words": "no text here"}])
+    with pytest.raises(SpectraError, match=r"cannot read the data of own_text \(UndefinedError.*Expected the fields"):
+        lm_eval_task("own_text", *tiny, **asked, include_path=own)
 
     def offline(*args: Any, **options: Any) -> None:
         raise ConnectionError("Couldn't reach the Hub")
