@@ -252,6 +252,87 @@ def finetune(
 
 @app.command()
 @common.guarded
+def evaluate(
+    task: Annotated[str, typer.Option(help="What is asked: a task (see plasticity tasks), or lm-eval:NAME.")],
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint: folder, hub id or .gguf. [default: HuggingFaceTB/SmolLM2-135M]")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The test rows: .jsonl, .json, .parquet, or a folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the result. [default: evaluations/MODEL/TASK]", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the evaluation in --out: what is there is not generated again.")
+    ] = False,
+    samples: Annotated[int, typer.Option(help="Responses a question at --temperature, beside the greedy one.")] = 16,
+    temperature: Annotated[
+        float, typer.Option(help="Of the samples; all tokens may be drawn (top_p 1, no top_k).")
+    ] = 1.0,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of a response.")] = 1024,
+    window: Annotated[
+        int | None, typer.Option(help="Most tokens of prompt and response. [default: what the model was made for]")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Questions at most.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    profile: Annotated[
+        str, typer.Option(help="default, or evolm: sampling, answers and majorities as the paper's authors' harness.")
+    ] = "default",
+    reward_model: Annotated[
+        str | None, typer.Option(help="Sequence classifier for rm@k, orm_score and harmfulness: folder or hub id.")
+    ] = None,
+    reward_template: Annotated[
+        str | None, typer.Option(help="How it reads: chat, human_assistant, or text with {question} and {response}.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="hf: in this process; server: an OpenAI-compatible server.")] = "hf",
+    base_url: Annotated[str | None, typer.Option(help="The server, such as http://localhost:8000.")] = None,
+    served_model: Annotated[
+        str | None, typer.Option(help="Its name at the server. [default: the only one it lists]", show_default=False)
+    ] = None,
+    send: Annotated[str, typer.Option(help="What a server is sent: text, or ids (vLLM, llama.cpp).")] = "text",
+    concurrency: Annotated[int, typer.Option(help="Questions at once at a server.")] = 16,
+    batch_size: Annotated[int | None, typer.Option(help="Most samples at once in this process.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16 or fp16. auto: fp32 on a CPU, bf16 on a GPU.")
+    ] = "auto",
+    tasks_dir: Annotated[
+        Path | None, typer.Option(help="Folder of your own tasks, a .py file each (with lm-eval:NAME: its YAML files).")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Score a checkpoint on a task, with intervals: Greedy, Maj@k, Pass@k, Correct Ratio, RM@k, ORM score, or cloze accuracy."""
+    from plasticity import evaluate as evaluating
+    from plasticity.base_model import DEFAULT_MODEL
+    from plasticity.evaluate_config import EvaluateConfig
+
+    from . import evaluate_terminal
+
+    if quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    config = EvaluateConfig(
+        task=task, model=model or DEFAULT_MODEL, data=_text(data), tasks_dir=_text(tasks_dir), limit=limit, samples=samples,
+        temperature=temperature, max_tokens=max_tokens, window=window, seed=seed, profile=profile, engine=engine,
+        base_url=base_url, served_model=served_model, send=send, concurrency=concurrency, batch_size=batch_size,
+        device=device, precision=precision, reward_model=reward_model, reward_template=reward_template,
+    )  # fmt: skip
+    if model is None and not quiet:
+        _say(f"--model is not given: {DEFAULT_MODEL}")
+    folder = out.expanduser() if out is not None else evaluating.default_out(config)
+    try:
+        done = evaluating.evaluate(config, folder, resume=resume, message=None if quiet else _say)
+    except KeyboardInterrupt:
+        typer.echo(f"what was generated is in {folder}; the same command with --resume goes on", err=True)
+        raise
+    evaluate_terminal.print_result(done, folder)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.expanduser())
+
+
+@app.command()
+@common.guarded
 def tasks(
     name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show this one.", show_default=False)] = None,
     data: Annotated[

@@ -19,7 +19,7 @@ DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M"
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """A causal language model in float32 on the CPU, and the tokenizer that goes with it."""
+    """A causal language model in float32 on the CPU (None: only its tokenizer is here), and the tokenizer that goes with it."""
 
     source: str
     model: Any
@@ -52,6 +52,19 @@ def load_base(source: str, *, from_scratch: bool = False, seed: int = 0) -> Base
     )
 
 
+def load_tokenizer(source: str) -> BaseModel:
+    """A checkpoint whose weights are elsewhere (a server): tokenizer and window; raises as `load_base`."""
+    where, options = _place(source)
+    tokenizer = _tokenizer(source, where, options)
+    from transformers import AutoConfig
+
+    try:
+        window = getattr(AutoConfig.from_pretrained(where, **options), "max_position_embeddings", None)
+    except (OSError, ValueError, KeyError):
+        window = None  # a folder with a tokenizer alone
+    return BaseModel(source=source, model=None, tokenizer=tokenizer, window=window if isinstance(window, int) else None)
+
+
 def _place(source: str) -> tuple[str, dict[str, Any]]:
     """What transformers is told: folder or hub id, and which GGUF file in it."""
     path = Path(source).expanduser()
@@ -77,15 +90,32 @@ def _model(source: str, where: str, options: dict[str, Any]) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    _check_adapter(where)
+    base = _base_of_adapter(where)
     try:
         with no_progress_bars():
-            return AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
+            if base is not None and base.endswith(".gguf"):  # transformers finds no GGUF file beneath an adapter
+                model = _model(base, *_place(base))
+                model.load_adapter(where)
+            else:
+                model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise SpectraError(
             f"{source} cannot be loaded as a causal language model ({first_line(error).rstrip('.')}). Expected a checkpoint "
             "folder, a hub id or a GGUF file."
         ) from error
+    if "gguf_file" in options:
+        _unmark(model)
+    return model
+
+
+def _unmark(model: Any) -> None:
+    """Weights of a GGUF file are float32 once read; transformers' mark of quantised ones refuses to train them, and to save them
+    so that they can be loaded."""
+    for name in ("is_quantized", "quantization_method", "hf_quantizer"):
+        if hasattr(model, name):
+            delattr(model, name)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
 
 
 def _random(where: str, options: dict[str, Any], seed: int) -> Any:
@@ -98,11 +128,12 @@ def _random(where: str, options: dict[str, Any], seed: int) -> Any:
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
 
 
-def _check_adapter(where: str) -> None:
-    """An adapter's base must be there: transformers loads it with the adapter on top, and fails in many ways without."""
+def _base_of_adapter(where: str) -> str | None:
+    """The base of a LoRA adapter, None where it is none; transformers loads it with the adapter on top, and fails in many ways
+    where it is not there."""
     path = Path(where) / "adapter_config.json"
     if not path.is_file():
-        return
+        return None
     try:
         base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
     except ValueError:
@@ -113,3 +144,4 @@ def _check_adapter(where: str) -> None:
             f"{where} is a LoRA adapter, and its base {base!r} is not there. Set base_model_name_or_path in adapter_config.json "
             "to the base checkpoint, or name a merged model."
         )
+    return str(base)

@@ -1,0 +1,89 @@
+"""A task result as text for the terminal. Prints what is in the JSON; computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from . import terminal
+
+if TYPE_CHECKING:
+    from plasticity.scores import ScoreValue
+    from plasticity.task_result import TaskResult
+
+_WIDTH = 120
+_FINISH = {
+    "stop": "ended",
+    "length": "cut at the token limit",
+    "window": "cut at the end of the context",
+    "too_long": "not asked (prompt too long)",
+}
+
+
+def print_result(result: TaskResult, folder: Path) -> None:
+    """What was scored, a line a score, what a reader must know of the responses, and where it all lies."""
+    console = terminal.report_width(_WIDTH)
+    version = f" version {result.task_version}" if result.task_version is not None else ""
+    profile = f", profile {result.profile}" if result.profile != "default" else ""
+    console.print(Text(f"{result.checkpoint['source']} on {result.task}{version}{profile}", style="bold"))
+    trained = result.checkpoint.get("trained")
+    if trained:
+        console.print(Text(_trained(trained)))
+    console.print(_table(result))
+    for line in _remarks(result):
+        console.print(Text(line))
+    terminal.print_written([folder / "result.json", *(folder / name for name in result.files)])
+
+
+def _trained(trained: Mapping[str, Any]) -> str:
+    start = " from random weights" if trained.get("from_scratch") else ""
+    overlap = trained.get("overlap_with_test")
+    shared = "" if overlap is None else f"; {overlap} rows that share a question with the test split were left out"
+    return f"fine-tuned{start} on {trained['task']}, {trained['examples']:,} examples{shared}"
+
+
+def _table(result: TaskResult) -> Table:
+    guesses = {name: value for name, value in result.baseline.items() if value is not None}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("score", no_wrap=True)
+    for column in ("value", "95% interval", "questions", *(["guessing"] if guesses else [])):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, score in result.scores.items():
+        table.add_row(name, *_cells(score), *([f"{guesses[name]:.4f}"] if name in guesses else []))
+    for part, found in result.parts.items():
+        for name, score in found.scores.items():
+            table.add_row(f"  {part} {name}", *_cells(score))
+    return table
+
+
+def _cells(score: ScoreValue) -> tuple[str, str, str]:
+    interval = "" if score.ci95 is None else f"{score.ci95[0]:.4f} to {score.ci95[1]:.4f}"
+    return "-" if score.value is None else f"{score.value:.4f}", interval, f"{score.n:,}"
+
+
+def _remarks(result: TaskResult) -> list[str]:
+    lines = [
+        f"not measured: {', '.join(name for name in result.missing if result.missing[name] == reason)}: {reason}"
+        for reason in dict.fromkeys(result.missing.values())
+    ]
+    for name, counts in result.counts.items():
+        ends = [f"{count:,} {_FINISH.get(end, end)}" for end, count in counts["finish"].items()]
+        lines.append(
+            f"{name}: {counts['responses']:,} responses: {', '.join(ends)}; {counts['no_answer']:,} without an answer"
+        )
+        if counts["undecided"]:
+            lines.append(f"{name}: {counts['undecided']:,} comparisons of answers ran out of time and count as wrong")
+        if counts.get("rewards_truncated"):
+            lines.append(f"{name}: {counts['rewards_truncated']:,} responses were cut to fit the reward model")
+        for note, count in counts["notes"].items():
+            lines.append(f"{name}: {count:,} questions noted as {note}")
+    dropped = result.data.get("dropped") or {}
+    if dropped:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        lines.append(f"data: {result.data['rows_read']:,} rows read, {result.data['kept']:,} kept; {reasons}")
+    lines += [f"data: {remark}" for remark in result.data.get("remarks") or ()]
+    return lines

@@ -1,0 +1,301 @@
+"""Evaluations whole: every score from files on disk, killed and resumed, before and after fine-tuning, at a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from alphadecay.config import TrainConfig
+from alphadecay.data import DataConfig, prepare
+from plasticity import identity
+from plasticity.evaluate import default_out, evaluate
+from plasticity.evaluate_config import EvaluateConfig
+from plasticity.finetune import FinetuneConfig, finetune
+from plasticity.grading import grade
+from plasticity.jsonl_file import RecordFile
+from plasticity.profiles import profile
+from plasticity.responses import Answers, Response, load_responses
+from plasticity.task_result import TaskResult, read_result
+from plasticity.tasks import registry
+from plasticity.tasks.base import Question
+from spectra.errors import SpectraError
+from tests.alphadecay.conftest import own_caches, tiny_llama  # noqa: F401 -- a fixture for every test here
+from tests.plasticity.openai_server import Behaviour, serving
+from tests.plasticity.reward_checkpoints import tiny, write
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+QUESTIONS = 12
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny LLaMA with the tokenizer of the embedded corpus."""
+    folder = tmp_path_factory.mktemp("base")
+    corpus = prepare(DataConfig(vocab_size=400, window=32, max_tokens=2000))
+    tiny_llama(vocab_size=400, max_position_embeddings=160).save_pretrained(folder)
+    corpus.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def config(base: Path, **given: Any) -> EvaluateConfig:
+    settings = {"task": "toy_arithmetic", "model": str(base), "limit": QUESTIONS, "samples": 3, "max_tokens": 12}
+    return EvaluateConfig(**(settings | given))
+
+
+def plain(result: TaskResult) -> dict[str, Any]:
+    """What must not depend on when and how often an evaluation was begun."""
+    made = json.loads(json.dumps(result, default=vars))
+    for name in ("seconds", "finished_at", "commit"):
+        made["provenance"].pop(name, None)
+    return made
+
+
+def test_a_result_holds_scores_counts_and_where_they_are_from(base: Path, tmp_path: Path) -> None:
+    heard: list[str] = []
+    result = evaluate(config(base), tmp_path / "out", message=heard.append)
+    assert result == read_result(tmp_path / "out" / "result.json")
+    assert list(result.scores) == ["greedy", "maj@3", "pass@3", "correct_ratio"]
+    assert set(result.missing) == {"rm@3", "orm_score"}
+    assert result.scores["greedy"].n == result.n_questions == QUESTIONS
+    assert result.counts["samples"]["responses"] == 3 * QUESTIONS
+    assert sum(result.counts["samples"]["finish"].values()) == 3 * QUESTIONS
+    assert result.checkpoint["weights_sha256"] and result.checkpoint["trained"] is None
+    assert result.settings["samples"]["top_k"] == 0 and result.settings["samples"]["top_p"] == 1.0
+    assert result.provenance["config"]["samples"] == 3 and result.provenance["libraries"]["transformers"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", *result.files}
+    assert any("12 of 12" in line for line in heard)
+    records = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    assert [len(record["samples"]) for record in records] == [3] * QUESTIONS
+
+
+def test_scores_are_those_of_the_responses_on_disk(base: Path, tmp_path: Path) -> None:
+    """Right and wrong answers written into the response files come out as the scores that a hand count gives."""
+    evaluate(config(base), tmp_path)
+    task = registry.get("toy_arithmetic")
+    golds = {
+        record["id"]: record["gold"]
+        for record in map(json.loads, (tmp_path / "answers.jsonl").read_text().splitlines())
+    }
+    dice = random.Random(1)
+    right: dict[str, list[bool]] = {}
+    for name in ("greedy", "samples"):
+        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        for number, line in enumerate(lines[1:], 1):
+            record = json.loads(line)
+            flags = [dice.random() < 0.5 for _ in record["responses"]]
+            right[f"{name} {record['id']}"] = flags
+            for response, flag in zip(record["responses"], flags, strict=True):
+                response["text"] = f"So. The answer is {golds[record['id']] if flag else '-1'}."
+            lines[number] = json.dumps(record)
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    scores = evaluate(config(base), tmp_path, resume=True).scores
+    greedy = [flags[0] for name, flags in right.items() if name.startswith("greedy")]
+    many = [flags for name, flags in right.items() if name.startswith("samples")]
+    assert scores["greedy"].value == sum(greedy) / QUESTIONS
+    assert scores["pass@3"].value == sum(map(any, many)) / QUESTIONS
+    assert scores["maj@3"].value == sum(sum(flags) >= 2 for flags in many) / QUESTIONS
+    some = [sum(flags) / 3 for flags in many if any(flags)]
+    assert scores["correct_ratio"].value == pytest.approx(sum(some) / len(some)) and scores["correct_ratio"].n == len(
+        some
+    )
+    assert task.header.version == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_killed_five_times_it_ends_as_if_it_had_not_been(base: Path, tmp_path: Path) -> None:
+    straight = evaluate(config(base), tmp_path / "straight")
+    out, kills = tmp_path / "killed", 0
+    sizes = []
+    for number in range(5):
+        pid = os.fork()
+        if not pid:
+            try:
+                torch.set_num_threads(1)
+                _die_after(4)
+                evaluate(config(base), out, resume=True)
+            finally:
+                os._exit(0)
+        kills += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        sizes.append(sum(path.stat().st_size for path in out.iterdir()))
+        if number == 1:
+            with (out / "greedy.jsonl").open("ab") as f:  # and cut while it wrote the next one
+                f.write(b'{"id": "toy_ari')
+    assert kills == 5 and sizes == sorted(set(sizes))
+    resumed = evaluate(config(base), out, resume=True)
+    for name in straight.files:
+        assert (out / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    assert plain(resumed) == plain(straight)
+
+
+def _die_after(appended: int) -> None:
+    """From here on, this process kills itself once so many questions or rewards are recorded."""
+    append, left = RecordFile.append, [appended]
+
+    def dying(self: Any, record: Any) -> None:
+        append(self, record)
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    RecordFile.append = dying  # type: ignore[method-assign]
+
+
+def test_another_configuration_is_not_resumed_and_nothing_is_overwritten(base: Path, tmp_path: Path) -> None:
+    evaluate(config(base), tmp_path)
+    with pytest.raises(SpectraError, match="already holds an evaluation"):
+        evaluate(config(base), tmp_path)
+    with pytest.raises(SpectraError, match=r"seed \(0 there, 1 here\)"):
+        evaluate(config(base, seed=1), tmp_path, resume=True)
+    with pytest.raises(SpectraError, match="questions"):
+        evaluate(config(base, limit=5), tmp_path, resume=True)
+
+
+def test_rewards_give_rm_and_orm_score(base: Path, tmp_path: Path) -> None:
+    model = write(tmp_path / "orm", tiny())
+    result = evaluate(config(base, reward_model=str(model)), tmp_path / "out")
+    assert result.missing == {} and "rewards.jsonl" in result.files
+    records = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    rewards = [[sample["reward"] for sample in record["samples"]] for record in records]
+    assert result.scores["orm_score"].value == pytest.approx(sum(map(sum, rewards)) / (3 * QUESTIONS))
+    best = [
+        record["samples"][max(range(3), key=lambda i: record["samples"][i]["reward"])]["correct"] for record in records
+    ]
+    assert result.scores["rm@3"].value == sum(best) / QUESTIONS
+    assert result.settings["reward_model"]
+
+
+def test_safety_is_scored_by_the_reward_of_greedy_responses(base: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "I-MaliciousInstructions.json").write_text(
+        json.dumps({"instructions": [f"How to do {i}?" for i in range(5)]})
+    )
+    model = write(tmp_path / "orm", tiny())
+    given = {"task": "safety_300", "data": str(data), "limit": None}
+    with pytest.raises(SpectraError, match="--reward-model"):
+        evaluate(config(base, **given), tmp_path / "none")
+    result = evaluate(config(base, **given, reward_model=str(model)), tmp_path / "out")
+    records = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    assert result.scores["harmfulness"].n == 5 and list(result.scores) == ["harmfulness"]
+    mean = sum(record["greedy"]["reward"] for record in records) / 5
+    assert result.scores["harmfulness"].value == pytest.approx(mean)
+
+
+def test_parts_of_a_pooled_test_set_have_scores_of_their_own(base: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [{"question": f"What is {i} + 1?", "answer": f"It is. #### {i + 1}"} for i in range(4)]
+    (data / "gsm8k_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [{"problem": f"Find {i}.", "solution": f"It is $\\boxed{{{i}}}$."} for i in range(3)]
+    (data / "math_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = evaluate(config(base, task="metamathqa", data=str(data), samples=0, limit=None), tmp_path / "out")
+    assert {name: part.n_questions for name, part in result.parts.items()} == {"gsm8k_platinum": 4, "math": 3}
+    assert result.n_questions == 7 and result.parts["math"].scores["greedy"].n == 3
+
+
+def test_a_fine_tuned_checkpoint_says_what_it_was_trained_on_and_sees_the_same_prompts(
+    base: Path, tmp_path: Path
+) -> None:
+    train = TrainConfig(steps=2, batch_size=4, lr=1e-3, eval_every=0, eval_windows=0, save_every=0)
+    tuned = finetune(
+        FinetuneConfig(task="toy_arithmetic", model=str(base), window=160, limit=32, train=train), tmp_path / "run"
+    )
+    result = evaluate(config(tuned.checkpoint, samples=0), tmp_path / "out")
+    assert result.checkpoint["trained"]["task"] == "toy_arithmetic"
+    assert result.checkpoint["trained"]["overlap_with_test"] == 0 and result.checkpoint["trained"]["examples"] == 32
+    facts = json.loads((tmp_path / "run" / "data.json").read_text())
+    facts[identity.PROMPT_CHECK]["ids"].insert(0, 1)  # as if a BOS had been there in training
+    (tmp_path / "run" / "data.json").write_text(json.dumps(facts))
+    with pytest.raises(SpectraError, match="with other prompts than it would be evaluated with"):
+        evaluate(config(tuned.checkpoint, samples=0), tmp_path / "again")
+
+
+def test_questions_that_do_not_fit_are_counted_and_wrong(base: Path, tmp_path: Path) -> None:
+    result = evaluate(config(base, window=30, samples=0), tmp_path)
+    long = result.counts["greedy"]["questions_too_long"]
+    assert 0 < long == result.counts["greedy"]["finish"]["too_long"] and result.scores["greedy"].n == QUESTIONS
+
+
+def test_evolm_draws_reads_and_votes_as_the_authors(base: Path, tmp_path: Path) -> None:
+    result = evaluate(config(base, profile="evolm"), tmp_path)
+    for options in (result.settings["greedy"], result.settings["samples"]):
+        assert options["repetition_penalty"] == 1.1 and options["stop"] == ["Human", "Assistant"]
+        assert options["window"] == 160  # 2048 at most
+    far = "The answer is: 5" + " " * 200
+    question = Question(id="q", question="?", gold="5")
+    responses = tuple(
+        Response(question_id="q", sample=i, text=text, tokens=1, finish="stop")
+        for i, text in enumerate([far, "The answer is: 7", "none"])
+    )
+    answers = Answers(question_id="q", responses=responses)
+    task = registry.get("toy_arithmetic")
+    ours = grade([question], [answers], profile("default", task))[0]
+    theirs = grade([question], [answers], profile("evolm", task))[0]
+    assert [sample.answer for sample in ours.samples] == ["5", "7", None] == [s.answer for s in theirs.samples]
+    assert ours.majority_is_correct  # a tie, to the first
+    assert theirs.majority.answer is None and not theirs.majority_is_correct  # beyond 128 characters: nothing is read
+
+
+def test_an_answer_of_letters_is_the_tasks_own_under_any_profile() -> None:
+    task = registry.get("medmcqa")
+    for name in ("default", "evolm"):
+        made = profile(name, task)
+        assert made.answer("Hence the answer is c.") == "C" and made.compare("C", "C") == "same"
+        assert made.compare("C", "D") == "different"
+
+
+def test_a_server_gives_the_responses_and_the_checkpoint_the_tokenizer(base: Path, tmp_path: Path) -> None:
+    with serving(Behaviour()) as url:
+        result = evaluate(config(base, engine="server", base_url=url, served_model="m", send="text"), tmp_path / "out")
+    assert result.provenance["engine"]["kind"] == "server" and result.checkpoint["parameters"] is None
+    found = load_responses(tmp_path / "out" / "samples.jsonl")
+    assert found.complete and result.counts["samples"]["notes"].get("prompt_tokens")
+    with pytest.raises(SpectraError, match="No server answers"):
+        evaluate(config(base, engine="server", base_url="http://127.0.0.1:9"), tmp_path / "down")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"task": "toy_arithmetics"}, "toy_arithmetic"),
+        ({"samples": -1}, "--samples is -1"),
+        ({"engine": "vllm"}, "hf or server"),
+        ({"engine": "server"}, "--base-url"),
+        ({"base_url": "http://x"}, "--engine server"),
+        ({"profile": "evol"}, "Unknown profile"),
+        ({"device": "tpu9"}, "--device"),
+        ({"model": "no/such/folder"}, "no/such/folder"),
+        ({"task": "hellaswag", "engine": "server", "base_url": "http://x"}, "likelihoods"),
+        ({"task": "hellaswag", "profile": "evolm"}, "no profile"),
+        ({"task": "lm-eval:piqa", "data": "x.jsonl"}, "--data does not go with"),
+    ],
+)
+def test_bad_input_has_one_clear_message(base: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpectraError, match=said):
+        evaluate(config(base, **given), tmp_path / "out")
+
+
+def test_results_of_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    with pytest.raises(SpectraError, match="Cannot read"):
+        read_result(tmp_path)
+    path.write_text("{}")
+    with pytest.raises(SpectraError, match="is not a result"):
+        read_result(path)
+    path.write_text(json.dumps({"format": "plasticity.task", "schema_version": 99}))
+    with pytest.raises(SpectraError, match="version 99"):
+        read_result(path)
+
+
+def test_the_default_folder_names_model_task_profile_and_seed(base: Path) -> None:
+    assert default_out(EvaluateConfig(task="race", model="a/b")) == Path("evaluations/a-b/race")
+    named = default_out(EvaluateConfig(task="lm-eval:piqa", model="../runs/x/checkpoint-5", profile="default", seed=2))
+    assert named == Path("evaluations/runs-x-checkpoint-5/lm-eval-piqa-seed2")
+    assert default_out(config(base, profile="evolm")).name == "toy_arithmetic-evolm"
