@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -57,6 +58,7 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     from alphadecay.objective import Objective
     from plasticity.base_model import load_base
     from plasticity.examples import Collate, Examples, Packs, check_isolation, check_mean
+    from plasticity.identity import PROMPT_CHECK, prompt_check
     from plasticity.tasks.encoding import encode_all
     from plasticity.tasks.loading import load
     from plasticity.tasks.registry import get
@@ -67,7 +69,7 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     loaded = load(task, "train", Path(config.data) if config.data else None, config.limit)
     encoded, too_long = encode_all(task, loaded.items, base.tokenizer, window)
     _say_data(loaded.report, too_long, window, say)
-    model = _with_adapter(base.model, config.lora, config.train.seed)
+    model = _with_adapter(base.model, config)
     if config.packing:
         check_isolation(model)
     if launch.processes() > 1 or (config.train.micro_batch or config.train.batch_size) < config.train.batch_size:
@@ -94,6 +96,7 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
             "target_tokens": sum(len(example.response_ids) for example in encoded),
             "order": {"seed": config.train.seed, "batch_size": config.train.batch_size, "steps": steps},
             "fingerprint": loaded.report.fingerprint,
+            PROMPT_CHECK: prompt_check(task, loaded.items[0].question, base.tokenizer),
         },
     )
 
@@ -111,8 +114,9 @@ def _no_evaluation(*_: Any) -> dict[str, float]:
     raise AssertionError("fine-tuning has no validation data; plasticity evaluate scores the result")
 
 
-def _with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
-    """The model with an adapter, whose first weights are random by seed."""
+def _with_adapter(model: Any, config: FinetuneConfig) -> Any:
+    """The model with an adapter, whose first weights are random by seed; it names its base so that it is found from anywhere."""
+    lora = config.lora
     if not lora.rank:
         return model
     import torch
@@ -122,15 +126,19 @@ def _with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
     except ImportError as error:
         raise SpectraError("lora.rank needs peft: pip install 'spectra-plasticity[peft]'.") from error
     targets: Any = lora.targets if lora.targets == "all-linear" else lora.targets.split(",")
+    path = Path(config.model).expanduser()
     made = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
     )
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return peft.get_peft_model(model, made)
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+            torch.manual_seed(config.train.seed)
+            adapted = peft.get_peft_model(model, made)
     except ValueError as error:
         raise SpectraError(f"lora.targets = {lora.targets!r}: {error}") from error
+    made.base_model_name_or_path = str(path.resolve()) if path.exists() else config.model
+    return adapted
 
 
 def _steps(train: TrainConfig, items: int) -> int:
