@@ -54,9 +54,14 @@ def load_classifier(source: str, name: str, place: Place) -> Any:
     """
     import torch
     from transformers import AutoModelForSequenceClassification
+    from transformers.utils.peft_utils import find_adapter_config_file
 
     try:
         with _quiet():
+            if find_adapter_config_file(name) is not None:
+                raise SpectraError(
+                    f"{source} is an adapter. Merge it into its base (peft's merge_and_unload) and name the result."
+                )
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 name, dtype=getattr(torch, place.dtype), output_loading_info=True, ignore_mismatched_sizes=True
             )
@@ -65,10 +70,6 @@ def load_classifier(source: str, name: str, place: Place) -> Any:
             f"{source} cannot be loaded as a sequence classifier ({first_line(error).rstrip('.')}). {EXPECTED}; "
             f"{_OFFLINE}."
         ) from error
-    if getattr(model, "_hf_peft_config_loaded", False):
-        raise SpectraError(
-            f"{source} is an adapter. Merge it into its base (peft's merge_and_unload) and name the result."
-        )
     _check_weights(source, model, info)
     try:
         return model.eval().to(place.device)
@@ -81,7 +82,11 @@ def load_classifier(source: str, name: str, place: Place) -> Any:
 
 def _failures() -> tuple[type[Exception], ...]:
     """What transformers raises for a network that fails, a name that is not there, a file that is damaged or of something else."""
-    return (*network_errors(), KeyError, TypeError, AttributeError)
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+
+    return (*network_errors(), KeyError, TypeError, SafetensorError, UnpicklingError)
 
 
 def _check_weights(source: str, model: Any, info: dict[str, Any]) -> None:

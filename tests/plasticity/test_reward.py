@@ -249,6 +249,10 @@ def test_sources_that_cannot_be_had(shelf: Path, tmp_path: Path, monkeypatch: py
     tiny().save_pretrained(tmp_path / "bare")
     with pytest.raises(SpectraError, match="has no tokenizer"):
         load_reward(str(tmp_path / "bare"), device="cpu")
+    damaged = shutil.copytree(shelf / "llama", tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes((damaged / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(SpectraError, match="cannot be loaded as a sequence classifier"):
+        load_reward(str(damaged), device="cpu")
     write_tokenizer(tmp_path / "words")
     with pytest.raises(SpectraError, match="cannot be loaded as a sequence classifier"):
         load_reward(str(tmp_path / "words"), device="cpu")
@@ -279,6 +283,24 @@ def test_a_reward_that_is_not_finite_is_refused_by_name(shelf: Path) -> None:
     with pytest.raises(SpectraError, match="The reward of the second is nan"):
         model.score([("q", "r")], ["the second"])
     assert model.score([]) == []
+
+
+def test_too_little_memory_is_said(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**given: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model = load_reward(str(shelf / "llama"), device="cpu", batch_size=3)
+    monkeypatch.setattr(model.model, "forward", fail)
+    with pytest.raises(SpectraError, match=r"with 3 texts of up to .* tokens; go on with batch_size below 3"):
+        model.score(pairs(9))
+
+
+def test_an_adapter_is_refused(shelf: Path, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    settings = {"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": str(shelf / "llama"), "r": 2}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(SpectraError, match=r"is an adapter\. Merge it"):
+        load_reward(str(tmp_path), device="cpu")
 
 
 @pytest.mark.gpu

@@ -21,7 +21,7 @@ QUESTIONS = {f"q{i}": "Why? " * (1 + i % 5) for i in range(20)}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> RewardModel:
     folder = write(tmp_path_factory.mktemp("reward") / "llama", tiny())
-    return load_reward(str(folder), device="cpu", batch_size=2, max_tokens=100)
+    return load_reward(str(folder), template="Q {question} A {response}", device="cpu", batch_size=2, max_tokens=60)
 
 
 def answer(id_: str, texts: Sequence[str]) -> Answers:
@@ -69,10 +69,14 @@ def test_a_run_cut_anywhere_ends_with_the_same_bytes(model: RewardModel, tmp_pat
     for size in range(0, len(whole) + 1, 331):
         path.write_bytes(whole[:size])
         Counting.scored = 0
-        found = score_responses(answers(), QUESTIONS, counting, path, task=TASK, resume=True)
+        new: list[RewardProgress] = []
+        found = score_responses(answers(), QUESTIONS, counting, path, task=TASK, resume=True, listener=new.append)
         assert path.read_bytes() == whole and found.complete
         kept = max(0, whole[:size].count(b"\n") - 1)
+        assert len(new) == 20 - kept
         assert Counting.scored <= 3 * (20 - kept // 6 * 6)  # a group is 6 questions: 8 batches of 2 texts, rounded up
+    header, *lines = whole.splitlines(keepends=True)
+    path.write_bytes(header + b"".join(reversed(lines)))
     Counting.scored = 0
     score_responses(answers(), QUESTIONS, counting, path, task=TASK, resume=True)
     assert Counting.scored == 0 and path.read_bytes() == whole
