@@ -42,12 +42,6 @@ def evaluate(
         raise SpectraError(
             f"{folder} already holds an evaluation. Name another folder with --out, or --resume to score what is there again."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpectraError(
-            f"Cannot make the folder {folder}: {error.strerror or error}. Name another with --out."
-        ) from error
     if task is None or task.header.kind == "cloze":
         made = evaluate_cloze.evaluate(config, task, folder, say)
     else:

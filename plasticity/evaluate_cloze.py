@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plasticity.evaluate_config import EvaluateConfig
-from plasticity.task_result import TaskResult
+from plasticity.task_result import TaskResult, make_folder
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def evaluate(config: EvaluateConfig, task: Task | None, out: Path, say: Say) -> 
     if task is not None:
         data = Path(config.data) if config.data else None
         found = cloze(
-            task, model, base.tokenizer, data=data, limit=config.limit, batch_size=size, max_length=config.window, work=out,
-            say=say,
+            task, model, base.tokenizer, data=data, limit=config.limit, batch_size=size, max_length=config.window,
+            seed=config.seed, work=out, say=say,
         )  # fmt: skip
         name, version = task.header.name, task.header.version
     else:
@@ -48,14 +48,22 @@ def evaluate(config: EvaluateConfig, task: Task | None, out: Path, say: Say) -> 
             include_path=Path(config.tasks_dir) if config.tasks_dir else None,
         )  # fmt: skip
         name, version = config.task, str(found.facts.get("version"))
+    make_folder(out)
     write_text(out / grading.NAME, "".join(json.dumps(record) + "\n" for record in found.questions))
     baseline = task.header.baseline if task is not None else {}
     return TaskResult(
         checkpoint=known, task=name, task_version=version, profile=config.profile, seed=config.seed,
         n_questions=found.n_questions, scores=found.scores,
+        data=_data(found.facts, found.n_questions) if task is not None else {},
         baseline={score: value for score, value in baseline.items() if score in found.scores},
         settings={"lm_eval": dict(found.facts)}, files=(grading.NAME,), provenance={"device": where, "dtype": str(dtype)},
     )  # fmt: skip
+
+
+def _data(facts: Mapping[str, Any], kept: int) -> dict[str, Any]:
+    """What came of loading the rows, under the names that `LoadReport` has."""
+    names = {"source": "source", "rows_read": "rows_read", "rows_dropped": "dropped", "fingerprint": "fingerprint"}
+    return {ours: facts[theirs] for theirs, ours in names.items()} | {"kept": kept}
 
 
 def _check(config: EvaluateConfig, task: Task | None) -> None:
@@ -71,6 +79,8 @@ def _check(config: EvaluateConfig, task: Task | None) -> None:
         )
     if config.reward_model is not None:
         raise SpectraError(f"{name} has no responses that --reward-model could score. Leave it out.")
+    if task is None and config.window is not None:
+        raise SpectraError(f"--window does not go with {name}: lm-eval's tasks take the model's own. Leave it out.")
     if task is None and config.data is not None:
         raise SpectraError(
             f"--data does not go with {name}: lm-eval's tasks name their data. A YAML of yours with local data_files in "

@@ -14,7 +14,7 @@ from plasticity import grading, scores
 from plasticity.evaluate_config import EvaluateConfig
 from plasticity.grading import Graded
 from plasticity.profiles import Profile, profile
-from plasticity.task_result import Part, TaskResult
+from plasticity.task_result import Part, TaskResult, make_folder
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
         Prompt(id=q.id, text=task.prompt(q.question), ids=prompt_ids(task, q.question, base.tokenizer))
         for q in loaded.items
     ]
+    make_folder(out)
     drawn = _responses(run, prompts, engine, known)
     del engine, base
     rewards = _rewards(run, drawn, reward)

@@ -60,6 +60,16 @@ class TaskResult:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
+def make_folder(out: Path) -> None:
+    """The folder of an evaluation, once its inputs are known to be good; raises `SpectraError` where it cannot be made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpectraError(
+            f"Cannot make the folder {out}: {error.strerror or error}. Name another with --out."
+        ) from error
+
+
 def write_result(result: TaskResult, path: Path) -> None:
     """Write it whole, or not at all; raises `SpectraError` where it cannot be written."""
     from spectra.atomic import write_text

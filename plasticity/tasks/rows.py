@@ -165,7 +165,7 @@ def from_hub(source: Source, *, streaming: bool) -> Iterator[Row]:
         yield from table
     except (DatasetsError, *network_errors()) as error:
         name = source.hub + (f" ({source.subset})" if source.subset else "")
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200].rstrip(".") + "."
         raise SpectraError(
             f"Cannot read the hub data set {name}: {reason} Check the network, or download it elsewhere and name the file "
             f"or folder with --data (fields {', '.join(source.fields)})."

@@ -261,6 +261,19 @@ def test_a_server_gives_the_responses_and_the_checkpoint_the_tokenizer(base: Pat
         evaluate(config(base, engine="server", base_url="http://127.0.0.1:9"), tmp_path / "down")
 
 
+def test_a_cloze_task_has_the_same_kind_of_result(base: Path, tmp_path: Path) -> None:
+    choices = {"text": ["one", "two", "three"], "label": ["A", "B", "C"]}
+    rows = [{"question": f"What is {i}?", "choices": choices, "answerKey": "B", "id": str(i)} for i in range(4)]
+    data = tmp_path / "test.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = evaluate(config(base, task="arc_easy", data=str(data), limit=None), tmp_path / "out")
+    assert list(result.scores) == ["acc", "acc_norm"] and result.scores["acc"].n == result.n_questions == 4
+    assert result.baseline == {"acc": 0.25, "acc_norm": 0.25} and result.data["rows_read"] == 4
+    records = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    assert sum(record["metrics"]["acc"] for record in records) / 4 == result.scores["acc"].value
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name not in ("result.json", "answers.jsonl")]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -280,6 +293,7 @@ def test_a_server_gives_the_responses_and_the_checkpoint_the_tokenizer(base: Pat
 def test_bad_input_has_one_clear_message(base: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
     with pytest.raises(SpectraError, match=said):
         evaluate(config(base, **given), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_results_of_others_are_refused(tmp_path: Path) -> None:
