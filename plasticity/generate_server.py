@@ -1,8 +1,12 @@
 """The engine at the other end of a connection: any OpenAI-compatible server (vLLM, SGLang, llama.cpp, transformers serve).
 
 `POST {base_url}/v1/completions`, raw prompts, no chat template. Sampling is stated in full, because servers have defaults of
-their own (vLLM the model's generation config, llama.cpp top_k 40 and min_p 0.05). What a server makes of a seed, and whether
-its greedy responses depend on what else it serves, is the server's affair and not guaranteed here.
+their own (vLLM the model's generation config, llama.cpp top_k 40 and min_p 0.05); `generate_request` says it in the server's
+words. Servers that tokenise may put a BOS token before the prompt, which training did not; the answers are then not those of the
+model in this process, and every question is noted (`prompt_tokens 21 there, 20 here`). vLLM and llama.cpp are sent tokens with
+`send=ids`; for `transformers serve`, save the tokenizer without the BOS of its post-processor (`add_bos_token`) and serve that.
+What a server makes of a seed, and whether its greedy responses depend on what else it serves, is the server's affair and not
+guaranteed here.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from plasticity.generate_http import Patience, RejectedError, post
-from plasticity.generate_options import Prompt, SamplingOptions, key
+from plasticity.generate_options import Prompt, SamplingOptions
+from plasticity.generate_request import Dialect, body, other_dialect, unstated
 from plasticity.generate_threads import in_threads
 from plasticity.responses import Answers, Response
 from spectra.errors import SpectraError
@@ -92,6 +97,7 @@ class _Run:
     options: SamplingOptions
     stopped: threading.Event
     many: bool = True  # whether the server gives several samples a request
+    dialect: Dialect = "full"  # until the server refuses it
 
     def ask(self, prompt: Prompt) -> Answers:
         """All samples of one question."""
@@ -101,7 +107,7 @@ class _Run:
             self.many = False
         for sample in range(len(found), wanted):
             found += self._request(prompt, sample, 1)
-        notes = sorted({note for _, note in found if note})
+        notes = sorted({unstated(self.dialect, self.options), *(note for _, note in found)} - {""})
         responses = tuple(response for response, _ in found)
         if wanted > 1 and len({r.text for r in responses}) == 1:
             notes.insert(0, "identical")
@@ -113,10 +119,18 @@ class _Run:
         secret = os.environ.get(self.engine.key_variable)
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         url = f"{base}/v1/completions"
-        body = self._body(prompt, first, n)
+        dialect = self.dialect
+        sent = body(
+            self.engine.model, prompt.text if self.engine.send == "text" else list(prompt.ids), self.options,
+            asked=prompt, first=first, n=n, dialect=dialect,
+        )  # fmt: skip
         try:
-            found = post(url, body, headers, self.engine.patience, self.stopped)
+            found = post(url, sent, headers, self.engine.patience, self.stopped)
         except RejectedError as error:
+            other = other_dialect(dialect, str(error))
+            if other is not None:
+                self.dialect = other
+                return self._request(prompt, first, n)
             if n > 1:  # some servers refuse n; if that was not it, the next answer says so
                 return self._request(prompt, first, 1)
             raise SpectraError(
@@ -124,26 +138,6 @@ class _Run:
                 f"{self.options.room(prompt)} were asked for; state the server's window if that is too many."
             ) from error
         return self._read(url, prompt, first, n, found)
-
-    def _body(self, prompt: Prompt, first: int, n: int) -> dict[str, Any]:
-        options = self.options
-        body: dict[str, Any] = {
-            "model": self.engine.model,
-            "prompt": prompt.text if self.engine.send == "text" else list(prompt.ids),
-            "max_tokens": options.room(prompt),
-            "temperature": options.temperature,
-            "top_p": options.top_p,
-            "top_k": options.top_k or -1,  # -1: the whole vocabulary (vLLM before 0.9 and SGLang refuse 0)
-            "min_p": 0.0,
-            "repetition_penalty": options.repetition_penalty,  # vLLM, SGLang
-            "repeat_penalty": options.repetition_penalty,  # llama.cpp
-            "repeat_last_n": -1,
-            "add_special_tokens": False,  # vLLM: no BOS
-            "n": n,
-            "seed": key(options.seed, prompt.id, first)[0] >> 1,
-            "stream": False,
-        }
-        return body | ({"stop": list(options.stop)} if options.stop else {})
 
     def _read(
         self, url: str, prompt: Prompt, first: int, n: int, found: Mapping[str, Any]

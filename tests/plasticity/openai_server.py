@@ -19,6 +19,8 @@ class Behaviour:
 
     honours_n: bool = True
     refuses_n: bool = False
+    knows: frozenset[str] | None = None  # other fields are refused with status 422 and `refusal`
+    refusal: str = "Unexpected fields in the request: {fields}"
     fails: int = 0  # so many requests first get `status`
     status: int = 503
     hangs: bool = False
@@ -77,6 +79,8 @@ def handler(behaviour: Behaviour) -> type[BaseHTTPRequestHandler]:
                     self.reply(behaviour.status, b'{"error": "overloaded"}')
                 elif behaviour.refuses_n and body["n"] > 1:
                     self.reply(400, b'{"error": "only n=1 is served"}')
+                elif behaviour.knows is not None and (unknown := sorted(set(body) - behaviour.knows)):
+                    self.reply(422, json.dumps({"detail": behaviour.refusal.format(fields=unknown)}).encode())
                 elif self.path != "/v1/completions":
                     self.reply(404, b"no such path")
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -119,6 +120,44 @@ def test_key_stop_window_and_penalty_are_sent(tmp_path: Path, monkeypatch: pytes
     assert sent["repetition_penalty"] == sent["repeat_penalty"] == 1.1
     response = found.answers[0].responses[0]
     assert (response.text, response.finish) == ("abc ", "stop")
+
+
+OPENAI = frozenset(["model", "prompt", "max_tokens", "temperature", "top_p", "n", "seed", "stream", "stop"])
+STATED = {"num_beams": 1, "repetition_penalty": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "config"),
+    [
+        (SAMPLED, STATED | {"do_sample": True, "top_k": 0, "min_p": 0.0}),
+        (
+            SamplingOptions(max_tokens=4, repetition_penalty=1.1),
+            STATED | {"repetition_penalty": 1.1, "do_sample": False},
+        ),
+    ],
+)
+def test_a_server_with_fields_of_its_own_is_told_in_them(
+    tmp_path: Path, options: SamplingOptions, config: dict[str, Any]
+) -> None:
+    behaviour = Behaviour(knows=OPENAI | {"generation_config"}, pause=0.02)
+    with serving(behaviour) as url:
+        found = ask(tmp_path / "r.jsonl", url, options, concurrency=4)
+    assert found.notes == {} and len(found.answers) == 8
+    refused = [sent for sent in behaviour.asked if "generation_config" not in sent]
+    assert 1 <= len(refused) <= 4  # those that were on their way when the first was refused
+    assert all(json.loads(sent["generation_config"]) == config for sent in behaviour.asked if sent not in refused)
+
+
+def test_what_a_server_cannot_be_told_is_noted_or_refused(tmp_path: Path) -> None:
+    for refusal in ("unknown fields {fields}", "Unexpected fields in the request: {fields}"):
+        with serving(Behaviour(knows=OPENAI, refusal=refusal)) as url:
+            found = ask(tmp_path / f"{len(refusal)}.jsonl", url, concurrency=1)
+            assert found.notes == {"unstated": 8}
+            assert all("top_k, min_p, repetition_penalty" in a.notes[0] for a in found.answers)
+            with pytest.raises(SpectraError, match=r"so repetition_penalty=1\.1 cannot be asked"):
+                ask(tmp_path / "p.jsonl", url, SamplingOptions(max_tokens=4, repetition_penalty=1.1))
+            with pytest.raises(SpectraError, match="so top_k=5 cannot be asked"):
+                ask(tmp_path / "k.jsonl", url, SamplingOptions(samples=2, temperature=1, top_k=5))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
