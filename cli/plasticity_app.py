@@ -25,7 +25,7 @@ app = typer.Typer(
 
 @app.callback()
 def root() -> None:
-    """Pretrain from recipes, with module-wise weight decay. More commands follow: see CHANGELOG.md for what has landed.
+    """How well does a base checkpoint learn: pretrain, fine-tune, score. What has landed: CHANGELOG.md.
 
     Exit codes: 0 done; 2 the input is wrong; 70 a bug; 130 interrupted.
     """
