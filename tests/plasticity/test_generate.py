@@ -329,3 +329,35 @@ def test_a_trained_model_with_its_own_tokenizer(tmp_path: Path) -> None:
             found[0, len(prompt.ids) :], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         assert both[0][prompt.id] == [wanted]
+
+
+GSM8K = STORIES.parents[1] / "gsm8k" / "test.jsonl"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (STORIES.exists() and GSM8K.exists()), reason="needs shared/data")
+@pytest.mark.parametrize(("count", "samples"), [(40, 1), (8, 3)])
+def test_real_questions_to_a_trained_model_get_the_same_answers_in_every_batch(
+    tmp_path: Path, count: int, samples: int
+) -> None:
+    """Prompts of 78 to 286 tokens, in the task's template, to a model with grouped queries: batches of 1, 7, 32 and of all."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from plasticity.tasks.encoding import prompt_ids
+    from plasticity.tasks.loading import load
+    from plasticity.tasks.registry import get
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(STORIES), AutoTokenizer.from_pretrained(STORIES)
+    task = get("metamathqa")
+    questions = load(task, "test", data=GSM8K, limit=count).items
+    asked = [
+        Prompt(id=q.id, text=task.prompt(q.question), ids=prompt_ids(task, q.question, tokenizer)) for q in questions
+    ]
+    assert len(asked) == count and len({len(p.ids) for p in asked}) > count // 2
+    options = SamplingOptions(max_tokens=48, samples=samples, temperature=0.0 if samples == 1 else 1.0)
+    found = [
+        texts(ask(tmp_path, asked, engine(model, tokenizer=tokenizer, name="s", batch_size=size), options))
+        for size in (1, 7, 32, 256)
+    ]
+    assert found[0] == found[1] == found[2] == found[3]
+    assert len({text for answers in found[0].values() for text in answers}) > count * samples // 2
