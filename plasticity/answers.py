@@ -1,7 +1,8 @@
 """What tasks need of answers: read one off a response or a gold solution, and tell whether two are the same.
 
 The rules live in `answer_extract` (boxes, "answer is"), `answer_choice` (letters, words), `answer_text` (normal forms),
-`answer_clash` and `answer_pool` (mathematics, time-limited); the authors' own rules in `answer_evolm`.
+`answer_number`, `answer_unit` and `answer_clash` (what is told before mathematics is asked), `answer_pool` (mathematics,
+time-limited); the authors' own rules in `answer_evolm`.
 """
 
 from __future__ import annotations
