@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.settings import Settings
 
-PACKAGES = ("numpy", "scipy", "torch", "safetensors", "gguf", "spectra-plasticity")
+PACKAGES = ("numpy", "scipy", "torch", "safetensors", "gguf", "transformers", "trl", "spectra-plasticity")
 _STAT = Path("/proc/stat")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.settings import Settings
 
-NAMES = ("weightwatcher", "bare", "gof", "alphadecay", "accuracy", "memory", "report", "decay", "training")
+NAMES = ("weightwatcher", "bare", "gof", "alphadecay", "accuracy", "memory", "report", "decay", "training", "finetune")
 
 
 def main(name: str, settings: str, out: Path) -> int:
