@@ -21,7 +21,7 @@ _UNIT = {
 _NAMES = {name: unit for unit, names in _UNIT.items() for name in names.split()}
 _QUANTITY = re.compile(
     r"(?<=[\d)}])\s*(sq(?:uare|\.)?\s+|cubic\s+)?([A-Za-z]+|%|\^\\circ)\.?(?:\s*(?:/|\bper\b)\s*([A-Za-z]+))?"
-    r"(?:\s*\^\{?([23])\}?)?$"
+    r"(?:\s*\^\{?([2-9])\}?)?$"
 )
 _COMPOUND = re.compile(r"\d\s*([A-Za-z]{1,8})\b[\s,]*(?:and\s+)?\d")
 _MONEY = (

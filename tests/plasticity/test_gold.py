@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import random
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -86,3 +89,30 @@ def test_gold_answers_do_not_equal_their_neighbours() -> None:
     task, questions = gold("math500/test.jsonl")
     golds = list(dict.fromkeys(asked.gold for asked in questions))
     assert [pair for pair in itertools.pairwise(golds) if task.equal(*pair)] == []
+
+
+def slips(gold: str, dice: random.Random) -> Iterator[str]:
+    """Answers that are wrong by one sign, digit, bracket, root or list entry."""
+    digits = [found.start() for found in re.finditer(r"\d", gold)]
+    if digits:
+        at = dice.choice(digits)
+        yield gold[:at] + dice.choice([digit for digit in "123456789" if digit != gold[at]]) + gold[at + 1 :]
+    if gold.strip("0.") and "infty" not in gold:
+        yield f"-{gold}"
+    if "infty" not in gold:
+        yield gold.replace("(", "[", 1)
+    yield gold.replace("+", "-", 1)
+    yield re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"\\frac{\2}{\1}", gold, count=1)
+    yield gold.rpartition(",")[0] or gold
+    yield gold.replace("\\sqrt", "", 1)
+    yield gold.replace("\\pi", "", 1)
+
+
+@pytest.mark.slow
+def test_a_gold_answer_with_one_slip_is_another_answer() -> None:
+    task, questions = gold("math500/test.jsonl")
+    dice = random.Random(0)
+    golds = list(dict.fromkeys(asked.gold for asked in questions))
+    pairs = [(right, wrong) for right in golds for wrong in slips(right, dice) if wrong != right]
+    assert len(pairs) > 600
+    assert [pair for pair in pairs if task.equal(*pair)] == []
