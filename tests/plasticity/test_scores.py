@@ -100,6 +100,9 @@ def test_all_wrong_and_all_invalid() -> None:
     for score in (greedy, pass_at_k, rm_at_k):
         assert score(none) == ScoreValue(value=0.0, ci95=(0.0, 0.0), n=2)
     assert maj_at_k(none, same).value == maj_at_k(none, same, evolm=True).value == 0
+    assert (
+        maj_at_k([[Sample(answer=None, correct=True)]], same).value == 0
+    )  # no majority of nothing, whatever it is marked
     assert correct_ratio(none) == ScoreValue(value=None, ci95=None, n=0)  # no question with a correct sample
     assert orm_score(none).value == pytest.approx((1 - 2.5) / 2)
     for bad in (float("nan"), float("inf")):
