@@ -1,0 +1,216 @@
+"""Scores of several settings on the same tasks, seeds and questions: aligned, resampled, and compared with one of them.
+
+Legend: K settings, S seeds, Q questions of a task, T tasks, B draws. A table is (K, S, Q).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from plasticity.stats_resample import counts
+from plasticity.stats_result import Floats, by_seed, listed
+from spectra.errors import SpectraError
+
+Scores = Mapping[str, Mapping[int, ArrayLike]]  # task -> seed -> (Q,) values, the same questions everywhere
+_MONTE_CARLO = 40_000  # draws of the multivariate t
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What all settings have.
+
+    Attributes:
+        names: settings. K of them.
+        seeds: those that every setting has on every task.
+        tables: task -> (K, S, Q).
+        left_out: sentences on what some setting lacks.
+    """
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tables: Mapping[str, Floats]
+    left_out: tuple[str, ...]
+
+    @property
+    def means(self) -> Floats:
+        """(K,): mean over tasks of the mean over seeds and questions."""
+        made: Floats = np.mean([table.mean(axis=(1, 2)) for table in self.tables.values()], axis=0)
+        return made
+
+    @property
+    def n_questions(self) -> int:
+        """Of all tasks."""
+        return sum(table.shape[2] for table in self.tables.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrasts:
+    """Every setting minus one of them, with simultaneous 95% limits: (K,) each, None where nothing varies."""
+
+    difference: Floats
+    low: Floats | None
+    high: Floats | None
+
+
+def align(scores: Mapping[str, Scores]) -> Grid:
+    """The settings, seeds and tasks that make a full table; the rest is named.
+
+    A setting without any values is left out; then the tasks and seeds that some setting lacks. A seed whose values are not all
+    finite counts as missing.
+
+    Raises:
+        SpectraError: numbers of questions of a task differ.
+    """
+    read = {name: _read(name, tasks) for name, tasks in scores.items()}
+    names = tuple(name for name in read if read[name])
+    all_tasks = list(dict.fromkeys(task for name in names for task in read[name]))
+    tasks = [task for task in all_tasks if all(task in read[name] for name in names)]
+    all_seeds = sorted({seed for name in names for task in tasks for seed in read[name][task]})
+    seeds = tuple(s for s in all_seeds if all(s in read[name][task] for name in names for task in tasks))
+    said = (
+        ("settings without values", [name for name in scores if name not in names]),
+        ("tasks that not all have", [task for task in all_tasks if task not in tasks]),
+        ("seeds that not all have", [str(s) for s in all_seeds if s not in seeds]),
+    )
+    left_out = tuple(f"Left out, {what}: {listed(which)}." for what, which in said if which)
+    tables = {task: _table(task, [[read[name][task][s] for s in seeds] for name in names]) for task in tasks if seeds}
+    return Grid(names=names if tables else (), seeds=seeds, tables=tables, left_out=left_out)
+
+
+def only(grid: Grid, names: tuple[str, ...]) -> Grid:
+    """The same with these settings, in this order."""
+    at = [grid.names.index(name) for name in names]
+    return Grid(
+        names=names, seeds=grid.seeds, tables={t: v[at] for t, v in grid.tables.items()}, left_out=grid.left_out
+    )
+
+
+def draw_seeds(rng: np.random.Generator, n_seeds: int, draws: int) -> Floats:
+    """(B, S): weights of S - 1 seeds drawn with replacement.
+
+    S - 1, not S: then the variance of a mean of few seeds is drawn without bias (Rao and Wu 1988).
+    """
+    size = max(1, n_seeds - 1)
+    return np.concatenate(list(counts(rng, n_seeds, draws, size))) / size
+
+
+def draw_means(grid: Grid, rng: np.random.Generator, seed_weights: Floats) -> Floats:
+    """(B, K): `Grid.means` with seeds drawn (given) and, within each task, one draw of questions for all settings and seeds.
+
+    All settings and seeds answer the same questions, so they are resampled together (Owen 2007, the pigeonhole bootstrap).
+    """
+    total: Floats = np.zeros((len(seed_weights), len(grid.names)))
+    for table in grid.tables.values():
+        k, s, q = table.shape
+        flat = table.reshape(k * s, q).T
+        at = 0
+        for block in counts(rng, q, len(seed_weights)):
+            drawn = (block @ flat / q).reshape(-1, k, s)  # counts first: sums of flags are exact, so ties stay ties
+            total[at : at + len(block)] += np.einsum("bks,bs->bk", drawn, seed_weights[at : at + len(block)])
+            at += len(block)
+    return total / len(grid.tables)
+
+
+def shares(drawn: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """(K,) share of draws in which each column of (B, K) is greatest, ties shared out; and (B, K) who is among the greatest."""
+    best = drawn.max(axis=1, keepdims=True)
+    among = drawn >= best - 1e-12 * np.maximum(1.0, np.abs(best))
+    return (among / among.sum(axis=1, keepdims=True)).mean(axis=0), among
+
+
+def contrasts(grid: Grid, control: int, *, seed: int = 0) -> Contrasts:
+    """Every setting minus `control`, with limits that hold for all at once in 95% of cases (Dunnett 1955).
+
+    So they hold for the one that was picked because it was the best. The variance of a contrast has a part from seeds, one from
+    questions, less their interaction, which both contain (two-way random effects); degrees of freedom after Satterthwaite.
+    """
+    off = [table - table[control] for table in grid.tables.values()]  # (K, S, Q) each
+    d: Floats = np.mean([o.mean(axis=(1, 2)) for o in off], axis=0)
+    n_tasks, n_seeds = len(off), len(grid.seeds)
+    by_seeds: Floats = np.mean([o.mean(axis=2) for o in off], axis=0)  # (K, S)
+    cov_seeds = _cov(by_seeds) / n_seeds
+    cov_questions = [_cov(o.mean(axis=1)) / (o.shape[2] * n_tasks**2) for o in off]
+    both = np.sum(cov_questions, axis=0)
+    v_seeds, v_questions = np.diag(cov_seeds), np.diag(both)
+    interaction: Floats = np.sum([_interaction(o) / n_tasks**2 for o in off], axis=0)
+    v = np.maximum.reduce([v_seeds, v_questions, v_seeds + v_questions - interaction])
+    free = np.flatnonzero(v > 1e-24 * max(1.0, float(np.abs(d).max())) ** 2)
+    if not len(free):
+        return Contrasts(difference=d, low=None, high=None)
+    parts = [(v_seeds, n_seeds - 1)]
+    parts += [(np.diag(c), o.shape[2] - 1) for c, o in zip(cov_questions, off, strict=True)]
+    spread = sum((part[free] ** 2 / df for part, df in parts if df > 0), start=np.zeros(len(free)))
+    degrees = float(np.min((v_seeds + v_questions)[free] ** 2 / spread))
+    cov = (cov_seeds + both)[np.ix_(free, free)]
+    half = np.zeros_like(d)
+    half[free] = _critical(cov, degrees, seed) * np.sqrt(v[free])
+    return Contrasts(difference=d, low=d - half, high=d + half)
+
+
+def _critical(cov: Floats, degrees: float, seed: int) -> float:
+    """95% quantile of the greatest |t| of a multivariate t with these degrees of freedom and the correlations of `cov`."""
+    from scipy import stats
+
+    if len(cov) == 1:
+        return float(stats.t.ppf(0.975, degrees))
+    scale = np.sqrt(np.diag(cov))
+    values, vectors = np.linalg.eigh(cov / np.outer(scale, scale))
+    rng = np.random.default_rng(seed)
+    normal = rng.standard_normal((_MONTE_CARLO, len(cov))) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    chi = np.sqrt(rng.chisquare(degrees, _MONTE_CARLO) / degrees)
+    return float(np.quantile(np.abs(normal).max(axis=1) / chi, 0.95))
+
+
+def _interaction(off: Floats) -> Floats:
+    """(K,): what seeds and questions together leave unexplained, as a part of the variance of the mean of (K, S, Q)."""
+    k, s, q = off.shape
+    if s < 2 or q < 2:
+        return np.zeros(k)
+    rest = (
+        off - off.mean(axis=1, keepdims=True) - off.mean(axis=2, keepdims=True) + off.mean(axis=(1, 2), keepdims=True)
+    )
+    made: Floats = (rest**2).sum(axis=(1, 2)) / ((s - 1) * (q - 1) * s * q)
+    return made
+
+
+def _cov(values: Floats) -> Floats:
+    """(K, K) covariance (n - 1) of the rows of (K, n); zeros where n is 1."""
+    n = values.shape[1]
+    centred = values - values.mean(axis=1, keepdims=True)
+    return centred @ centred.T / (n - 1) if n > 1 else np.zeros((len(values), len(values)))
+
+
+def _read(setting: str, tasks: Scores) -> dict[str, dict[int, Floats]]:
+    made: dict[str, dict[int, Floats]] = {}
+    for task, seeds in tasks.items():
+        rows = {s: by_seed(values, f"{task} of {setting}, seed {s}") for s, values in seeds.items()}
+        kept = {s: row[0] for s, row in rows.items() if len(row) == 1 and row.size and np.isfinite(row).all()}
+        if wrong := [s for s, row in rows.items() if len(row) != 1]:
+            raise SpectraError(
+                f"{task} of {setting}, seed {wrong[0]}, has several rows; expected one value a question. Give each its own seed."
+            )
+        if kept:
+            made[task] = kept
+    return made
+
+
+def _table(task: str, rows: list[list[Floats]]) -> Floats:
+    sizes = sorted({len(row) for setting in rows for row in setting})
+    if len(sizes) > 1:
+        raise SpectraError(
+            f"Settings have {listed([str(n) for n in sizes])} questions of {task}; expected the same questions in the same order. "
+            "Leave out those that not all have."
+        )
+    return np.array(rows)
+
+
+def seeds_said(grid: Grid) -> str:
+    """What an interval of few seeds is worth; empty from four seeds on."""
+    n = len(grid.seeds)
+    if n == 1:
+        return "One seed: the certainty is over questions alone; what another seed would change is not known."
+    return "" if n > 3 else f"{n} seeds: how much seeds matter is itself hardly known."
