@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +96,7 @@ def _model(source: str, where: str, options: dict[str, Any]) -> Any:
 
     base = _base_of_adapter(where)
     try:
-        with no_progress_bars():
+        with no_progress_bars(), _no_gguf_bar():
             if base is not None and base.endswith(".gguf"):  # transformers finds no GGUF file beneath an adapter
                 model = _model(base, *_place(base))
                 model.load_adapter(where)
@@ -106,6 +110,18 @@ def _model(source: str, where: str, options: dict[str, Any]) -> Any:
     if "gguf_file" in options:
         _unmark(model)
     return model
+
+
+@contextmanager
+def _no_gguf_bar() -> Iterator[None]:
+    """transformers reads GGUF files with a bar of its own, which its switch does not turn off."""
+    reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    bar = reader.tqdm
+    reader.tqdm = partial(bar, disable=True)
+    try:
+        yield
+    finally:
+        reader.tqdm = bar
 
 
 def _unmark(model: Any) -> None:

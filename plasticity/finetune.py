@@ -49,7 +49,9 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False, message
     say(
         f"{len(objective.train):,} {'packs' if config.packing else 'examples'}, {steps:,} steps of {config.train.batch_size}"
     )
-    return fit(objective, config.train, config.decay, out, steps=steps, resume=resume, message=message)
+    with warnings.catch_warnings():  # peft looks for a config.json beside a GGUF base when it saves
+        warnings.filterwarnings("ignore", "Could not find a config file in .*gguf", UserWarning)
+        return fit(objective, config.train, config.decay, out, steps=steps, resume=resume, message=message)
 
 
 def make_objective(config: FinetuneConfig, say: Say) -> Objective:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from spectra_cli.plasticity_app import app
 from typer.testing import CliRunner
 
+from plasticity.base_model import load_base
 from plasticity.tasks import registry
 from plasticity.tasks.base import Drop
 from plasticity.tasks.loading import load
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+SMOLLM2 = Path(__file__).resolve().parents[2] / "demo" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUICK = ("steps=20", "batch_size=4", "lr=1e-3", "precision=fp32", "log_every=1", "window=256")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -132,3 +135,36 @@ def test_a_task_of_the_users_own(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "run" / "finetune.json").read_text())
     assert kept["train"]["beta2"] == 0.99 and kept["tasks_dir"] == str(tmp_path / "tasks")
     assert json.loads((tmp_path / "run" / "data.json").read_text())["task"]["overlap"] == 0
+
+
+@pytest.mark.slow
+def test_an_adapter_on_a_gguf_model(tmp_path: Path) -> None:
+    """SmolLM2-135M-Instruct as `make demo` fetches it: 20 LoRA steps, and the adapter is found upon its base again."""
+    pytest.importorskip("peft")
+    if not SMOLLM2.is_file():
+        pytest.skip("make demo has not fetched the model")
+    data = written(tmp_path / "train.jsonl", rows("gsm8k/train.jsonl"), 8)  # seen five times
+    words = ("lora.rank=8", "train.steps=20", "batch_size=2", "lr=1e-3", "precision=fp32", "log_every=1", "window=256")
+    run = [
+        "finetune",
+        "--task",
+        "metamathqa",
+        "--data",
+        str(data),
+        "--model",
+        str(SMOLLM2),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    found = CliRunner().invoke(app, [*run, *words])
+    assert found.exit_code == 0, found.output
+    state = json.loads((tmp_path / "run" / "checkpoint-20" / "trainer_state.json").read_text())
+    assert fell([entry["loss"] for entry in state["log_history"] if "loss" in entry])
+    plain, adapted = (load_base(str(path)) for path in (SMOLLM2, tmp_path / "run" / "checkpoint-20"))
+    assert adapted.window == plain.window == 8192 and not hasattr(plain.model.config, "quantization_config")
+    ids = torch.tensor([plain.tokenizer("Human: 2 + 2?\nAssistant:")["input_ids"]])
+    with torch.no_grad():
+        before, after = (base.model.eval()(ids).logits for base in (plain, adapted))
+    assert not torch.allclose(before, after, atol=1e-3)
+    names = {name.rpartition(".lora_A")[0] for name in adapted.model.state_dict() if ".lora_A" in name}
+    assert len(names) == 210  # seven linear maps in each of 30 layers
