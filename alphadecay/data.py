@@ -13,9 +13,10 @@ group's time limit.
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,15 @@ from .data_cache import default_directory
 from .data_config import EMBEDDED, EMBEDDED_TOKENS, DataConfig
 from .data_source import Source, open_source
 from .data_tokenizer import load_tokenizer, tokenizer_hash, train_tokenizer, vocabulary_size
-from .data_windows import Windows, order, seen, token_dtype
+from .data_windows import Seen, Windows, last_seen, order, seen, token_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["Corpus", "DataConfig", "Windows", "default_directory", "order", "prepare", "seen", "train_tokenizer"]
+__all__ = [
+    "Corpus", "DataConfig", "Seen", "Windows", "default_directory", "last_seen", "order", "prepare", "recorded", "seen",
+    "train_tokenizer",
+]  # fmt: skip
 
 _VERSION = 1  # raise when the same source and config give other windows
 _SAMPLE_CHARACTERS = {True: 2_000_000, False: 20_000_000}  # what a tokenizer is trained on: embedded, any other source
@@ -92,6 +96,75 @@ def prepare(config: DataConfig, cache: Path | None = None, *, message: Callable[
                 return _open(folder, manifest, given)
     say(f"tokenised before: {manifest['train']['tokens']:,} training tokens from the cache")
     return _open(folder, manifest, given)
+
+
+def recorded(
+    facts: Mapping[str, Any],
+    config: DataConfig | None,
+    cache: Path | None = None,
+    *,
+    message: Callable[[str], None] | None = None,
+) -> Corpus:
+    """The corpus that a run trained on: from the cache by what its `data.json` holds, else made again from the source.
+
+    `facts`: of `Corpus.facts()`; `config`: the run's, None where it is not known (then only the cache can have it). The
+    cached windows do even where the source is gone or has changed since: they are what was trained on.
+
+    Raises:
+        SpectraError: neither cache nor source has it, or the source gives other windows than those recorded.
+    """
+    say = message or (lambda _: None)
+    root = default_directory() if cache is None else Path(cache)
+    inputs, fingerprint = facts["inputs"], facts["fingerprint"]
+    folder = root / f"corpus-{data_cache.digest(inputs)[:32]}"
+    manifest = data_cache.read(folder)
+    if manifest is not None:
+        found = _open(folder, manifest, None)
+        if found.fingerprint == fingerprint:
+            say("the run's windows are in the cache")
+            return found
+    if config is None:
+        raise SpectraError(
+            f"The windows of this run are not in the cache {root}, and it has no recipe.yaml that names their source. Point "
+            "ALPHADECAY_CACHE_DIR at the cache that it was trained with."
+        )
+    try:
+        now = _inputs_now(config, root, say)
+    except SpectraError as error:
+        raise SpectraError(
+            f"The data of this run are gone: its windows are not in the cache {root}, and their source cannot be read. {error} "
+            "Put the source back, or point ALPHADECAY_CACHE_DIR at the cache that it was trained with."
+        ) from error
+    for name in ("version", "source", "config"):
+        if now[name] != inputs[name]:
+            raise _changed(config, f"its {name} is {_short(now[name])} now, the run recorded {_short(inputs[name])}")
+    made = prepare(config, cache, message=message)
+    if made.fingerprint != fingerprint:
+        raise _changed(
+            config, f"its fingerprint is {made.fingerprint[:16]}... now, the run recorded {fingerprint[:16]}..."
+        )
+    return made
+
+
+def _inputs_now(config: DataConfig, root: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """What would decide the windows if they were made now, as it reads back from JSON."""
+    if config.source == EMBEDDED and config.max_tokens is None:
+        config = replace(config, max_tokens=EMBEDDED_TOKENS)
+    given = None if config.tokenizer is None else load_tokenizer(config.tokenizer)
+    found: dict[str, Any] = json.loads(json.dumps(_inputs(config, open_source(config, root / "notes", say), given)))
+    return found
+
+
+def _changed(config: DataConfig, how: str) -> SpectraError:
+    return SpectraError(
+        f"The data of this run have changed: {config.source} does not give the windows that it was trained on ({how}). Put the "
+        "source back as it was, or point ALPHADECAY_CACHE_DIR at the cache that it was trained with."
+    )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _inputs(config: DataConfig, source: Source, given: PreTrainedTokenizerFast | None) -> dict[str, Any]:

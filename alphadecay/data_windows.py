@@ -5,6 +5,8 @@ Shapes: n windows of T tokens; the file holds all tokens of one split, document 
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +117,23 @@ class Windows:
         last = int(np.searchsorted(self._starts, end, side="left"))
         return np.array(self._sources[first:last])
 
+    def pieces(self, i: int) -> tuple[Int64s, Int64s]:
+        """Whose tokens window i holds: the source documents in order, (k,), and how many tokens of each, (k,)."""
+        start, end = self._span(i)
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        last = int(np.searchsorted(self._starts, end, side="left"))
+        borders = np.clip(self._starts[first : last + 1], start, end)
+        return np.array(self._sources[first:last]), np.diff(borders).astype(np.int64)
+
+    def document_hashes(self) -> npt.NDArray[np.uint64]:
+        """64 bits of BLAKE2b of each document's tokens, (documents,): equal for documents stored as the same tokens."""
+        starts = np.array(self._starts)
+        found = (
+            hashlib.blake2b(self._tokens[a:b].tobytes(), digest_size=8).digest()
+            for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+        )
+        return np.frombuffer(b"".join(found), dtype="<u8").astype(np.uint64)
+
     def __getitem__(self, i: int) -> dict[str, Tensor]:
         """Item i, see the class."""
         import torch
@@ -167,3 +186,25 @@ def seen(windows: Windows | int, seed: int, batch_size: int, steps: int) -> Int6
         )
     epochs = [order(n, seed, epoch)[: per_epoch * batch_size] for epoch in range(-(-steps // per_epoch))]
     return np.concatenate([*epochs, np.empty(0, dtype=np.int64)])[: steps * batch_size].astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The distinct windows that a run has consumed, oldest first by the last time each was seen.
+
+    `windows` (m,): indices; `last` (m,): the place in the run of that last time, counted in windows from 0, ascending;
+    `times` (m,): how often.
+    """
+
+    windows: Int64s
+    last: Int64s
+    times: Int64s
+
+
+def last_seen(windows: Windows | int, seed: int, batch_size: int, steps: int) -> Seen:
+    """When each window was last seen, and how often, after the first `steps` steps; arguments and errors as `seen`."""
+    consumed = seen(windows, seed, batch_size, steps)
+    found, from_end, times = np.unique(consumed[::-1], return_index=True, return_counts=True)
+    last = len(consumed) - 1 - from_end
+    oldest_first = np.argsort(last)
+    return Seen(windows=found[oldest_first], last=last[oldest_first], times=times[oldest_first])
