@@ -6,20 +6,12 @@ reason; it is tried again by the next call). A kill costs the running cells only
 
 from __future__ import annotations
 
-import _thread
-import contextlib
-import hashlib
-import importlib
+import itertools
 import json
 import multiprocessing
-import os
-import pkgutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +19,12 @@ from spectra.atomic import write_text
 from spectra.errors import SpectraError
 
 from . import study_cell, study_plan
+from .crew import Crew, Ended
 from .study import Study, from_yaml, same_runs, to_yaml
 from .study_plan import Cell
 
 STUDY = "study.yaml"
 CELLS = "cells"
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 Say = Callable[[str], None]
 
 
@@ -43,13 +35,6 @@ class Done:
     finished: int
     failed: int
     seconds: float
-
-
-@dataclass(kw_only=True)
-class _Worker:
-    process: Any
-    pipe: Connection
-    cell: Cell | None = None
 
 
 @dataclass(kw_only=True)
@@ -169,14 +154,8 @@ def run(study: Study, out: Path, *, workers: int, say: Say) -> Done:
     total = sum(study_plan.count(study))
     if state.losses:
         say(f"{len(_ours(study, state))} of {total} cells are done already")
-    crew = [_hire() for _ in range(workers)]
-    try:
+    with Crew[Cell](study_cell.run, workers=workers, packages=("alphadecay", "spectra")) as crew:
         _direct(study, out, crew, state, say)
-    finally:
-        for worker in crew:
-            worker.process.terminate()
-        for worker in crew:
-            worker.process.join()
     finished = len(_ours(study, state))
     return Done(finished=finished, failed=len(state.failed), seconds=time.monotonic() - started)
 
@@ -193,41 +172,25 @@ def _ours(study: Study, state: _State) -> set[str]:
     return keys & set(state.losses)
 
 
-def _direct(study: Study, out: Path, crew: list[_Worker], state: _State, say: Say) -> None:
+def _direct(study: Study, out: Path, crew: Crew[Cell], state: _State, say: Say) -> None:
     """Hand out cells until none is left and all are back."""
     while True:
-        busy = {worker.cell.key for worker in crew if worker.cell is not None}
-        for worker in (w for w in crew if w.cell is None):
-            following = (c for c in study_plan.pending(study, state.losses, state.failed) if c.key not in busy)
-            worker.cell = next(following, None)
-            if worker.cell is not None:
-                busy.add(worker.cell.key)
-                worker.pipe.send(worker.cell)
-                say(f"begins: {worker.cell.label}")
-        working = [worker for worker in crew if worker.cell is not None]
-        if not working:
+        busy = {cell.key for cell in crew.busy}
+        following = (c for c in study_plan.pending(study, state.losses, state.failed) if c.key not in busy)
+        for cell in itertools.islice(following, crew.idle):
+            crew.begin(cell)
+            say(f"begins: {cell.label}")
+        if not crew.busy:
             return
-        ready = wait([w.pipe for w in working])
-        for worker in [w for w in working if w.pipe in ready]:
-            _take(study, out, worker, state, say)
-            if not worker.process.is_alive():
-                crew.remove(worker)
-        if not crew:
-            raise SpectraError("Every worker died (killed, or out of memory). Run the same command again to go on.")
+        for ended in crew.wait():
+            _take(study, out, ended, state, say)
 
 
-def _take(study: Study, out: Path, worker: _Worker, state: _State, say: Say) -> None:
-    """Write down what a worker ended with."""
-    cell = worker.cell
-    assert cell is not None
-    try:
-        record = worker.pipe.recv()
-    except (EOFError, OSError):
-        worker.process.join()
-        code = worker.process.exitcode
-        record = study_cell.about(cell) | {"status": "failed", "reason": f"the worker died (exit code {code})"}
+def _take(study: Study, out: Path, ended: Ended[Cell], state: _State, say: Say) -> None:
+    """Write down how a cell ended."""
+    cell = ended.job
+    record = ended.record or study_cell.about(cell) | {"status": "failed", "reason": ended.reason}
     write_text(out / CELLS / f"{cell.key}.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
-    worker.cell = None
     if record["status"] != "done":
         state.failed[cell.key] = record["reason"]
         say(f"failed: {cell.label}: {record['reason']}")
@@ -245,75 +208,3 @@ def _left(study: Study, state: _State) -> str:
     workers = max(1, len(multiprocessing.active_children()))
     minutes = (total - done - len(state.failed)) * mean / workers / 60
     return f"{done} of {total}, about {minutes:.0f} min left"
-
-
-def _hire() -> _Worker:
-    """A fresh process with one thread."""
-    context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))  # read by the libraries when the child loads them
-    try:
-        process = context.Process(target=work, args=(theirs,), daemon=True)
-        process.start()
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-    theirs.close()
-    return _Worker(process=process, pipe=mine)
-
-
-def work(pipe: Connection) -> None:
-    """A worker's life: cells in, records out, until the other end closes.
-
-    Everything is imported first: it is paid once, and a later change of the code does not change a running study.
-    """
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a job in the background may have inherited that it is ignored
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
-    code = _load_all()
-    while True:
-        try:
-            cell: Cell = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            record = study_cell.run(cell, lambda _: None)
-            record["provenance"] |= code
-        except KeyboardInterrupt:
-            return
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the other cells go on, and the reason is kept
-            reason = f"{type(error).__name__}: {error}" if not isinstance(error, SpectraError) else str(error)
-            record = study_cell.about(cell) | {"status": "failed", "reason": reason}
-        with contextlib.suppress(BrokenPipeError):
-            pipe.send(record)
-
-
-def _stop_with_parent() -> None:
-    """Interrupt the running cell when the parent is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        _thread.interrupt_main()
-
-
-def _load_all() -> dict[str, Any]:
-    """Import every module of ours; which commit and which sources (SHA-256 over names and contents) they are."""
-    import torch
-
-    import alphadecay
-    import spectra
-    from spectra import provenance
-
-    torch.set_num_threads(1)
-    digest = hashlib.sha256()
-    for package in (alphadecay, spectra):
-        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
-            digest.update(f"{path.relative_to(package.__path__[0]).as_posix()}\0".encode() + path.read_bytes() + b"\0")
-        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda _: None):
-            with contextlib.suppress(
-                ImportError, SyntaxError
-            ):  # an extra that is not installed; a cell that needs it says so
-                importlib.import_module(found.name)
-    return {"commit": provenance.commit(), "sources": digest.hexdigest()}
