@@ -16,7 +16,7 @@ from plasticity.stats_result import Floats, by_seed, listed
 from spectra.errors import SpectraError
 
 Scores = Mapping[str, Mapping[int, ArrayLike]]  # task -> seed -> (Q,) values, the same questions everywhere
-_MONTE_CARLO = 40_000  # draws of the multivariate t
+_MONTE_CARLO = 20_000  # draws of the multivariate t
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,25 +144,26 @@ def contrasts(grid: Grid, control: int, *, seed: int = 0) -> Contrasts:
     parts = [(v_seeds, n_seeds - 1)]
     parts += [(np.diag(c), o.shape[2] - 1) for c, o in zip(cov_questions, off, strict=True)]
     spread = sum((part[free] ** 2 / df for part, df in parts if df > 0), start=np.zeros(len(free)))
-    degrees = float(np.min((v_seeds + v_questions)[free] ** 2 / spread))
+    degrees = (v_seeds + v_questions)[free] ** 2 / spread
     cov = (cov_seeds + both)[np.ix_(free, free)]
     half = np.zeros_like(d)
-    half[free] = _critical(cov, degrees, seed) * np.sqrt(v[free])
+    half[free] = critical(cov, degrees, seed) * np.sqrt(v[free])
     return Contrasts(difference=d, low=d - half, high=d + half)
 
 
-def _critical(cov: Floats, degrees: float, seed: int) -> float:
-    """95% quantile of the greatest |t| of a multivariate t with these degrees of freedom and the correlations of `cov`."""
+def critical(cov: Floats, degrees: Floats, seed: int) -> Floats:
+    """(m,): for each of m contrasts of covariance `cov` the 95% quantile of the greatest |t| of all, at its degrees of freedom."""
     from scipy import stats
 
     if len(cov) == 1:
-        return float(stats.t.ppf(0.975, degrees))
+        return np.array([stats.t.ppf(0.975, degrees[0])])
     scale = np.sqrt(np.diag(cov))
     values, vectors = np.linalg.eigh(cov / np.outer(scale, scale))
     rng = np.random.default_rng(seed)
     normal = rng.standard_normal((_MONTE_CARLO, len(cov))) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
-    chi = np.sqrt(rng.chisquare(degrees, _MONTE_CARLO) / degrees)
-    return float(np.quantile(np.abs(normal).max(axis=1) / chi, 0.95))
+    greatest = np.abs(normal).max(axis=1)
+    chi = [np.sqrt(rng.chisquare(df, _MONTE_CARLO) / df) for df in degrees]
+    return np.array([np.quantile(greatest / one, 0.95) for one in chi])
 
 
 def _interaction(off: Floats) -> Floats:

@@ -76,13 +76,11 @@ def optimum(
     cheap = align({name: {"loss": {s: np.atleast_1d(v) for s, v in seeds.items()}} for name, seeds in loss.items()})
     full = align(scores)
     names = tuple(name for name in full.names if name in cheap.names)
-    said = Remarks()
+    said, left_out = Remarks(), _left_out(cheap, full, names)
     if len(names) < 2:
-        said.add(
-            "too_few_settings", f"{counted(len(names), 'setting')} with both a loss and scores; two make a choice."
-        )
-        _say_left_out(said, cheap, full, names)
-        return _none(names, draws, said)
+        few = f"{counted(len(names), 'setting')} with both a loss and scores; two make a choice."
+        said.add("too_few_settings", few)
+        return _none(names, draws, said, left_out)
     cheap, full = only(cheap, names), only(full, names)
     least, score = -cheap.means, full.means
     by_loss, by_score = _best(least), _best(score)
@@ -98,7 +96,8 @@ def optimum(
     for what, best in (("loss", by_loss), ("score", by_score)):
         if len(best) > 1:
             said.add("tied", f"Tied as best by {what}: {listed([names[k] for k in best])}.")
-    _say_left_out(said, cheap, full, names)
+    for sentence in left_out:
+        said.add("left_out", sentence)
     return Optimum(
         best_by_loss=tuple(names[k] for k in by_loss),
         best_by_score=tuple(names[k] for k in by_score),
@@ -142,15 +141,16 @@ def _method(grid: Grid, draws: int) -> str:
     return f"bootstrap over {seeds}, then over questions within {tasks}, common to all settings; {draws} draws"
 
 
-def _say_left_out(said: Remarks, cheap: Grid, full: Grid, names: tuple[str, ...]) -> None:
-    for what, grid in (("loss", cheap), ("score", full)):
-        for sentence in grid.left_out:
-            said.add("left_out", f"By {what}: {sentence}")
+def _left_out(cheap: Grid, full: Grid, names: tuple[str, ...]) -> list[str]:
+    said = [f"By {what}: {sentence}" for what, grid in (("loss", cheap), ("score", full)) for sentence in grid.left_out]
     if lacking := [name for name in dict.fromkeys([*full.names, *cheap.names]) if name not in names]:
-        said.add("left_out", f"Left out, without both loss and scores: {listed(lacking)}.")
+        said.append(f"Left out, without both loss and scores: {listed(lacking)}.")
+    return said
 
 
-def _none(names: tuple[str, ...], draws: int, said: Remarks) -> Optimum:
+def _none(names: tuple[str, ...], draws: int, said: Remarks, left_out: list[str]) -> Optimum:
+    for sentence in left_out:
+        said.add("left_out", sentence)
     empty = Estimate(value=None, ci95=None, n=0, method=_DIFFERENCE, status=said.status, why=said.why)
     return Optimum(
         best_by_loss=(),

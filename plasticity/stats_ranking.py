@@ -67,6 +67,7 @@ def agreement(
     full, said = align(scores), Remarks()
     signal = {name: float(v) for name, v in cheap.items() if v is not None and math.isfinite(v)}
     names = tuple(name for name in full.names if name in signal)
+    lacking = [name for name in dict.fromkeys([*cheap, *full.names]) if name not in names]
     top: str | None = None
     if len(names) < 2:
         said.add("too_few_settings", f"{counted(len(names), 'setting')} with both numbers; two make a ranking.")
@@ -79,7 +80,7 @@ def agreement(
             said.add("one_seed" if len(full.seeds) == 1 else "few_seeds", few)
     for sentence in full.left_out:
         said.add("left_out", sentence)
-    if lacking := [name for name in dict.fromkeys([*cheap, *full.names]) if name not in names]:
+    if lacking:
         said.add("left_out", f"Left out, without both numbers: {listed(lacking)}.")
     score = {} if top is None else dict(zip(names, full.means.tolist(), strict=True))
     known = {name: signal[name] for name in score}
