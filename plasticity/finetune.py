@@ -61,6 +61,7 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     from plasticity.base_model import load_base
     from plasticity.examples import Collate, Examples, Packs, check_isolation, check_mean
     from plasticity.identity import PROMPT_CHECK, prompt_check
+    from plasticity.target_head import only_targets
     from plasticity.tasks.encoding import encode_all
     from plasticity.tasks.loading import load
     from plasticity.tasks.registry import get
@@ -77,6 +78,7 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     if launch.processes() > 1 or (config.train.micro_batch or config.train.batch_size) < config.train.batch_size:
         check_mean(model)
     train = Packs(encoded, window) if config.packing else Examples(encoded)
+    only_targets(model)
     pad = base.tokenizer.pad_token_id
     return Objective(
         model=model,
