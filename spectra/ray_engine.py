@@ -8,8 +8,6 @@ task has one of them and a batch of matrices of equal shape.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +18,9 @@ from threadpoolctl import threadpool_limits
 
 import spectra
 from spectra.batches import Read, ahead, buckets
-from spectra.devices import cores
 from spectra.errors import SpectraError, first_line
 from spectra.options import AnalysisOptions
+from spectra.ray_connection import join
 from spectra.stored import Stored
 from spectra.types import MatrixRef
 from spectra.work import Finished, Group, Wanted, cut_all, measure
@@ -32,8 +30,6 @@ Item = tuple[MatrixRef, Wanted]
 
 RETRIES = 3  # times a task is run again after its worker died
 _WAIT_SECONDS = 30.0  # for a cluster to show resources for a first task
-_KNOCK_SECONDS = 5.0
-_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
 _THREADS_PER_GPU = 8  # at most, for the fits of a batch
 
 
@@ -46,20 +42,12 @@ class RayCluster:
         Raises:
             SpectraError: Ray is not installed, no cluster answers at the address, or it has not what was asked for.
         """
-        try:
-            import ray
-        except ImportError as error:
-            raise SpectraError("--engine ray needs Ray: pip install 'spectra-plasticity[ray]'.") from error
         if options.device not in ("auto", "cpu", "cuda"):
             raise SpectraError(
                 f"Ray assigns its GPUs itself: use --device auto, cpu or cuda with --engine ray, not {options.device}."
             )
-        self._ray: Any = ray
-        self._local = False  # started here, for this analysis
-        self._started = not ray.is_initialized()
         self._options = options
-        if self._started:
-            self._connect(options, message)
+        self._ray, self._local, self._started = join(options.address, options.workers, message)
         try:
             self.gpus, self.cpus = self._resources(options.device)
             if message is not None:
@@ -77,29 +65,6 @@ class RayCluster:
     def limit(self) -> int:
         """Tasks under way: as many as `workers` says, else one at work and one waiting for each CPU (or GPU)."""
         return self._options.workers or 2 * (self.gpus or self.cpus)
-
-    def _connect(self, options: AnalysisOptions, message: Callable[[str], None] | None) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local Ray tells nobody
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU see what they saw
-        address = options.address or os.environ.get("RAY_ADDRESS") or None
-        if address == "local":
-            self._start(options)
-            return
-        if address is not None:
-            _knock(address)  # Ray itself tries for minutes
-        try:
-            self._ray.init(address=address or "auto", **_QUIET)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            if address is not None:
-                raise _no_answer(address, error) from error
-            if message is not None:
-                message("no Ray cluster here: starting one on this machine")
-            self._start(options)
-
-    def _start(self, options: AnalysisOptions) -> None:
-        self._local = True
-        cpus = options.workers or cores()
-        self._ray.init(address="local", num_cpus=cpus, include_dashboard=False, **_QUIET)
 
     def _resources(self, device: str) -> tuple[int, int]:
         """GPUs and CPUs to use; waits a little for a cluster that is starting."""
@@ -195,24 +160,6 @@ def versions() -> dict[str, str]:
 
 def _shipped(stored: Stored) -> Stored:
     return Stored(np.ascontiguousarray(stored.raw) if not stored.raw.flags.forc else stored.raw, stored.dtype)
-
-
-def _knock(address: str) -> None:
-    """Refuse an address at which nothing listens. Names such as `auto` are left to Ray."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _no_answer(address, error) from error
-
-
-def _no_answer(address: str, error: BaseException) -> SpectraError:
-    return SpectraError(
-        f"No Ray cluster answers at {address} ({first_line(error).rstrip('.')}). Give --address (or RAY_ADDRESS) of a running one, "
-        "or neither to start Ray on this machine."
-    )
 
 
 def _check_versions(driver: dict[str, str]) -> None:

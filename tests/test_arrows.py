@@ -19,7 +19,7 @@ LEVELS = {
     "errors": 0, "types": 0, "stored": 0, "atomic": 1, "spectrum": 1, "tails": 1, "norms": 1, "ranks": 1, "bulk": 1,
     "circuits": 2, "metrics": 2, "profiles": 2, "panel": 3, "null": 4, "null_cache": 5, "options": 6,
     "uncertainty": 7, "naming": 1, "checkpoint": 1, "torch_route": 2, "devices": 1, "serialize": 1, "journal": 2,
-    "provenance": 1, "work": 7, "batches": 8, "pipeline": 9, "ray_engine": 9, "selection": 2,
+    "provenance": 1, "work": 7, "batches": 8, "pipeline": 9, "ray_connection": 2, "ray_engine": 9, "selection": 2,
     "update": 4, "compare": 7, "analysis": 10,
     "results": 11, "summary": 11, "comparing": 12, "track": 2, "tracking": 12, "figures": 13, "report": 12, "reading": 13,
 }  # fmt: skip

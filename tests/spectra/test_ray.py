@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spectra import ray_engine
+from spectra import ray_connection, ray_engine
 from spectra.analysis import analyze
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
@@ -146,7 +146,7 @@ def test_errors_of_the_data_come_through(cluster: None, save: Save) -> None:
 def test_an_address_where_nothing_listens() -> None:
     for address in ("127.0.0.1:9", "ray://127.0.0.1:9"):
         with pytest.raises(SpectraError, match=f"No Ray cluster answers at {address}"):
-            ray_engine._knock(address)
+            ray_connection._knock(address)
 
 
 def test_options_that_do_not_go_together() -> None:

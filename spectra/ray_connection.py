@@ -1,0 +1,69 @@
+"""How a Ray cluster is found: the one at an address, a running one on this machine, or one that is started for the work."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from spectra.devices import cores
+from spectra.errors import SpectraError, first_line
+
+_KNOCK_SECONDS = 5.0
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+
+
+def join(
+    address: str | None, workers: int | None, message: Callable[[str], None] | None = None
+) -> tuple[Any, bool, bool]:
+    """The module `ray`, connected; whether a local Ray was started here (of `workers` CPUs, or all cores); whether to leave it.
+
+    A process that is connected already stays so.
+
+    Args:
+        address: of a running cluster; None: `RAY_ADDRESS`, else one on this machine, else a new one; `local`: a new one.
+
+    Raises:
+        SpectraError: Ray is not installed, or no cluster answers at the address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise SpectraError("--engine ray needs Ray: pip install 'spectra-plasticity[ray]'.") from error
+    if ray.is_initialized():
+        return ray, False, False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local Ray tells nobody
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU see what they saw
+    where = address or os.environ.get("RAY_ADDRESS") or None
+    if where != "local":
+        if where is not None:
+            _knock(where)  # Ray itself tries for minutes
+        try:
+            ray.init(address=where or "auto", **_QUIET)
+            return ray, False, True
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            if where is not None:
+                raise _no_answer(where, error) from error
+            if message is not None:
+                message("no Ray cluster here: starting one on this machine")
+    ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **_QUIET)
+    return ray, True, True
+
+
+def _knock(address: str) -> None:
+    """Refuse an address at which nothing listens. Names such as `auto` are left to Ray."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: BaseException) -> SpectraError:
+    return SpectraError(
+        f"No Ray cluster answers at {address} ({first_line(error).rstrip('.')}). Give --address (or RAY_ADDRESS) of a running one, "
+        "or neither to start Ray on this machine."
+    )
