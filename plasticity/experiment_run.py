@@ -102,25 +102,55 @@ def ready(cells: Sequence[Cell], state: State, busy: Collection[str]) -> Iterato
             yield cell
 
 
-def run(experiment: Experiment, cells: Sequence[Cell], out: Path, *, workers: int, say: Say) -> Done:
-    """Run every cell that is not done, in `workers` processes of `resources.threads` threads.
+def run(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    out: Path,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    say: Say,
+) -> Done:
+    """Run every cell that is not done.
+
+    Args:
+        workers: cells at once; None: one here, all that there is room for on a cluster.
+        engine: `local`: processes of `resources.threads` threads; `ray`: tasks of a cluster that shares the folder `out`.
+        address: of the cluster.
 
     Raises:
-        SpectraError: every worker died, or a file cannot be written.
+        SpectraError: every worker died, no cluster answers, or a file cannot be written.
     """
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise SpectraError(f"--workers {workers}: expected at least 1.")
+    if engine not in {"local", "ray"}:
+        raise SpectraError(f"--engine {engine!r}: expected local or ray.")
     started = time.monotonic()
     state = state_of(out, cells)
-    _say_done(state, cells, say)
+    if state.done:
+        say(f"{len(state.done)} of {len(cells)} cells are done already")
     if any(True for _ in ready(cells, state, ())):
-        heard = _Heard(say)
-        with Crew[Job](
-            experiment_cell.run, workers=workers, threads=experiment.resources.threads, packages=PACKAGES, say=heard
-        ) as crew:
+        with _crew(experiment, engine, address, workers, say) as crew:
             _direct(experiment, cells, out, crew, state, say)
     write_manifest(out, cells, state)
     return _done(cells, state, started)
+
+
+def _crew(experiment: Experiment, engine: str, address: str | None, workers: int | None, say: Say) -> Any:
+    if engine == "ray":
+        from plasticity.experiment_ray import RayCrew
+
+        return RayCrew(experiment.resources, address=address, workers=workers, say=say)
+    if address is not None:
+        raise SpectraError("--address is of a Ray cluster: give --engine ray with it.")
+    return Crew[Job](
+        experiment_cell.run,
+        workers=workers or 1,
+        threads=experiment.resources.threads,
+        packages=PACKAGES,
+        say=_Heard(say),
+    )
 
 
 def run_one(experiment: Experiment, cells: Sequence[Cell], index: int, out: Path, *, say: Say) -> Done:
@@ -185,7 +215,7 @@ def standing_of(cell: Cell, state: State) -> tuple[str, str]:
     return "pending", ""
 
 
-def _direct(experiment: Experiment, cells: Sequence[Cell], out: Path, crew: Crew[Job], state: State, say: Say) -> None:
+def _direct(experiment: Experiment, cells: Sequence[Cell], out: Path, crew: Any, state: State, say: Say) -> None:
     """Hand out cells until none can be begun and all are back."""
     while True:
         busy = {job.cell.key for job in crew.busy}
@@ -204,7 +234,8 @@ def sentence(record: Mapping[str, Any], cells: Sequence[Cell], state: State, wor
     """How a cell ended, how many are done, and how long the rest takes."""
     if record["status"] != "done":
         return f"failed: {record['label']}: {record['reason']}"
-    return f"done: {record['label']}, {record['seconds']:.0f} s; {len(state.done)} of {len(cells)} cells{_left(cells, state, workers)}"
+    count = f"{len(state.done)} of {len(cells)} cells"
+    return f"done: {record['label']}, {record['seconds']:.0f} s; {count}{_left(cells, state, workers)}"
 
 
 def _left(cells: Sequence[Cell], state: State, workers: int) -> str:
@@ -215,11 +246,6 @@ def _left(cells: Sequence[Cell], state: State, workers: int) -> str:
     usual = sum(known.values()) / len(known)
     left = sum(known.get(cell.kind, usual) for cell in cells if standing_of(cell, state)[0] == "pending")
     return f", about {left / max(1, workers) / 60:.0f} min left"
-
-
-def _say_done(state: State, cells: Sequence[Cell], say: Say) -> None:
-    if state.done:
-        say(f"{len(state.done)} of {len(cells)} cells are done already")
 
 
 def _done(cells: Sequence[Cell], state: State, started: float) -> Done:
