@@ -1,0 +1,206 @@
+"""Embeddings of texts: from the cache, or by loading the checkpoint and extracting what is missing, a shard at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plasticity.probe_config import ProbeConfig
+from plasticity.probe_encode import Encoded
+from plasticity.probe_extract import CONVENTION, Extractor
+from plasticity.probe_store import Store, default_directory
+from spectra.errors import SpectraError
+
+if TYPE_CHECKING:
+    from plasticity.base_model import BaseModel
+
+Say = Callable[[str], None]
+_SHARD_TEXTS = 512
+_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """Where the embeddings are, and how they came there: `extracted` texts now, `cached` ones before; `about` the model."""
+
+    store: Store
+    extracted: int
+    cached: int
+    about: Mapping[str, Any]
+    seconds: float
+
+
+def window_of(source: str, config: ProbeConfig, known: int | None) -> int | None:
+    """Most tokens of a text: as told, but no more than the model was made for (an adapter: its base); None: no limit known."""
+    made_for = known
+    base = _adapter_base(source)
+    if made_for is None and base is not None:
+        from plasticity.base_model import load_tokenizer
+
+        made_for = load_tokenizer(base).window
+    if config.window is not None and made_for is not None and config.window > made_for:
+        raise SpectraError(
+            f"--window is {config.window}, and {source} was made for {made_for} tokens. Give no more than that."
+        )
+    return config.window or made_for
+
+
+def address(config: ProbeConfig, known: Mapping[str, Any], device: str, dtype: str) -> dict[str, Any]:
+    """What embeddings depend on, beside the token ids.
+
+    Args:
+        known: the checkpoint's identity (`plasticity.identity`).
+
+    Raises:
+        SpectraError: a hub id whose commit cannot be told.
+    """
+    import torch
+    import transformers
+
+    made = {
+        "convention": CONVENTION, "tokenizer": known["tokenizer_sha256"], "dtype": dtype,
+        "device": device.partition(":")[0], "transformers": transformers.__version__,
+    }  # fmt: skip
+    if config.from_scratch:  # random weights: architecture, seed, and who draws
+        return made | {"random": config.init_seed, "torch": torch.__version__, "of": _place(config.model, None)}
+    return made | {"of": _place(config.model, known["weights_sha256"])}
+
+
+def _place(source: str, weights: str | None) -> dict[str, Any]:
+    """Configuration and weights: of local ones hashes, of the hub's the commit; an adapter's base beside it."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        return {"hub": source, "revision": commit(source)}
+    texts = {
+        name: hashlib.sha256((path / name).read_bytes()).hexdigest()
+        for name in ("config.json", "adapter_config.json")
+        if (path / name).is_file()
+    }
+    if path.is_file() and weights is None:  # the architecture is inside
+        from alphadecay.data_cache import file_hash
+
+        weights = file_hash(path)
+    made: dict[str, Any] = {"weights": weights, "config": texts}
+    base = _adapter_base(source)
+    return (
+        made if base is None else made | {"base": _place(base, None)}
+    )  # local weights of the base are hashed with its own
+
+
+def commit(source: str) -> str:
+    """The commit of a hub id that would be loaded.
+
+    Raises:
+        SpectraError: the hub does not say.
+    """
+    from transformers import AutoConfig
+
+    from spectra.errors import first_line
+
+    try:
+        found = getattr(AutoConfig.from_pretrained(source), "_commit_hash", None)
+    except (OSError, ValueError, KeyError) as error:
+        raise SpectraError(
+            f"{source} cannot be loaded ({first_line(error).rstrip('.')}). Expected a checkpoint folder, a hub id or a GGUF file."
+        ) from error
+    if found is None:
+        raise SpectraError(f"The hub does not tell which commit of {source} this is. Download it, and name its folder.")
+    return str(found)
+
+
+def _adapter_base(source: str) -> str | None:
+    try:
+        found = json.loads((Path(source).expanduser() / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return str(found.get("base_model_name_or_path"))
+
+
+def embed(
+    texts: Sequence[Encoded], config: ProbeConfig, where: Mapping[str, Any], device: str, dtype: Any, say: Say
+) -> Embedded:
+    """Make sure that every text's embedding is in the store; the checkpoint is loaded only if one is not.
+
+    Args:
+        where: the store's address.
+
+    Raises:
+        SpectraError: the checkpoint cannot be loaded, the cache not written, or an embedding is not finite.
+    """
+    from alphadecay.data_cache import held
+
+    began = time.perf_counter()
+    store = Store(Path(config.cache) if config.cache else default_directory(), where)
+    of_key = {text.key: text for text in texts}
+    missing = store.missing(list(of_key))
+    if missing:
+        with held(store.folder, say):
+            store.reload()
+            missing = store.missing(list(of_key))  # another process may have been there
+            if missing:
+                _extract([of_key[key] for key in missing], store, _model(config, device, dtype), config, say)
+    return Embedded(
+        store=store, extracted=len(missing), cached=len(of_key) - len(missing), about=store.about() or {},
+        seconds=time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def _model(config: ProbeConfig, device: str, dtype: Any) -> BaseModel:
+    from plasticity.base_model import load_base
+
+    base = load_base(config.model, from_scratch=config.from_scratch, seed=config.init_seed)
+    base.model.to(device=device, dtype=dtype)
+    return base
+
+
+def _extract(texts: Sequence[Encoded], store: Store, base: BaseModel, config: ProbeConfig, say: Say) -> None:
+    """Shards of texts of like length, longest first."""
+    extractor = Extractor(base.model, config.batch_size)
+    harmless = extractor.try_padding([text.ids for text in texts])
+    order = sorted(texts, key=lambda text: (-len(text.ids), text.key))
+    first = extractor.rows([order[0].ids])  # (L + 1, 1, D)
+    store.note(
+        {
+            "parameters": sum(p.numel() for p in base.model.parameters()), "layers": int(first.shape[0]),
+            "width": int(first.shape[2]), "last_layer_is_final": extractor.last_layer_is_final, "equal_lengths": not harmless,
+        }
+    )  # fmt: skip
+    _check_room(store.folder, first.nbytes * len(texts))
+    if not harmless:
+        say("padding changes this model's embeddings: only texts of one length go together")
+    say(f"extracting {len(texts):,} texts, {first.nbytes * len(texts) / 2**20:,.0f} MB, into {store.folder}")
+    began = told = time.monotonic()
+    total, done = sum(len(text.ids) for text in texts), 0
+    for start in range(0, len(order), _SHARD_TEXTS):
+        shard = order[start : start + _SHARD_TEXTS]
+        made = np.empty((first.shape[0], len(shard), first.shape[2]), dtype=np.float32)
+        for batch in extractor.batches([len(text.ids) for text in shard]):
+            made[:, batch] = extractor.rows([shard[i].ids for i in batch])
+            done += sum(len(shard[i].ids) for i in batch)
+            if time.monotonic() - told > _EVERY_SECONDS:
+                told = time.monotonic()
+                say(f"{done:,} of {total:,} tokens, about {(told - began) / done * (total - done):.0f} s left")
+        finite = np.isfinite(made).all(axis=(1, 2))
+        if not finite.all():
+            raise SpectraError(
+                f"Embeddings of {config.model} are not finite at layer {int(np.argmin(finite))} in {base.model.dtype}. Choose "
+                "--precision bf16 or fp32 where that is float16; otherwise its weights are damaged."
+            )
+        store.put([text.key for text in shard], made)
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise SpectraError(
+            f"The embeddings need {needed / 2**30:.1f} GB, and {folder} has {free / 2**30:.1f} GB free. Choose "
+            "a smaller --limit, or another folder with --cache."
+        )
