@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphadecay.data_hub import is_hub_id
-from alphadecay.quiet import no_progress_bars
+from plasticity import adapters
+from plasticity.loading_errors import check_causal, failures, quiet
 from spectra.errors import SpectraError, first_line
 
 if TYPE_CHECKING:
@@ -23,23 +22,76 @@ DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M"
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """A causal language model in float32 on the CPU (None: only its tokenizer is here), and the tokenizer that goes with it."""
+    """A causal language model in float32 on the CPU, and the tokenizer that goes with it.
+
+    Attributes:
+        source: what was named.
+        model: None: only its tokenizer is here.
+        window: positions that the model was made for; None: it does not say.
+        revision: the commit of the source, where that is a hub id.
+        base, base_revision: the checkpoint beneath an adapter, and its commit where that is a hub id.
+    """
 
     source: str
     model: Any
     tokenizer: PreTrainedTokenizerBase
-    window: int | None  # positions the model was made for; None: it does not say
+    window: int | None
+    revision: str | None = None
+    base: str | None = None
+    base_revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """What transformers is told.
+
+    Attributes:
+        source: what was named, for messages.
+        where: folder or hub id.
+        options: which GGUF file in it, or which commit.
+        adapter: configuration file of an adapter; None: it is none.
+        whole: a whole model lies beside the adapter.
+    """
+
+    source: str
+    where: str
+    options: dict[str, Any] = field(default_factory=dict)
+    adapter: Path | None = None
+    whole: bool = False
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of a hub id."""
+        found: str | None = self.options.get("revision")
+        return found
+
+    def base(self) -> _Place | None:
+        """The place of an adapter's base; None: no adapter."""
+        if self.adapter is None:
+            return None
+        if self.whole:  # a name that no adapter has: transformers would load the adapter with the model
+            return _Place(source=self.source, where=self.where, options={"adapter_kwargs": {"subfolder": "none"}})
+        found = _place(adapters.known_base(self.source, self.adapter))
+        if found.adapter is not None:
+            raise SpectraError(
+                f"{self.source} is an adapter whose base {found.source} is an adapter too. Merge that one into its base first."
+            )
+        return found
 
 
 def load_base(source: str, *, from_scratch: bool = False, seed: int = 0) -> BaseModel:
     """Load a checkpoint; with `from_scratch` only its architecture and tokenizer, random weights by seed.
 
     Raises:
-        SpectraError: it cannot be read, has no tokenizer or one that does not fit, or is an adapter without its base.
+        SpectraError: it cannot be read, has no tokenizer or one that does not fit, has not all of its weights, is made for
+            something else than continuing texts, or is an adapter without its base or that does not fit it.
     """
-    where, options = _place(source)
-    tokenizer = _tokenizer(source, where, options)
-    model = _random(where, options, seed) if from_scratch else _model(source, where, options)
+    place = _place(source)
+    tokenizer = _tokenizer(place)
+    beneath = place.base()
+    model = (
+        _random(place if beneath is None or place.whole else beneath, seed) if from_scratch else _model(place, beneath)
+    )
     from alphadecay.models import emitted_ids
 
     rows, needed = model.get_input_embeddings().weight.shape[0], emitted_ids(tokenizer)
@@ -50,64 +102,107 @@ def load_base(source: str, *, from_scratch: bool = False, seed: int = 0) -> Base
         )
     if tokenizer.eos_token_id is None:
         raise SpectraError(f"{source}: its tokenizer has no EOS token. Set eos_token in its tokenizer_config.json.")
-    window = getattr(model.config, "max_position_embeddings", None)
-    return BaseModel(
-        source=source, model=model, tokenizer=tokenizer, window=window if isinstance(window, int) else None
-    )
+    return _made(place, beneath, model, tokenizer, model.config)
 
 
 def load_tokenizer(source: str) -> BaseModel:
     """A checkpoint whose weights are elsewhere (a server): tokenizer and window; raises as `load_base`."""
-    where, options = _place(source)
-    tokenizer = _tokenizer(source, where, options)
+    place = _place(source)
+    tokenizer = _tokenizer(place)
     from transformers import AutoConfig
 
     try:
-        window = getattr(AutoConfig.from_pretrained(where, **options), "max_position_embeddings", None)
-    except (OSError, ValueError, KeyError):
-        window = None  # a folder with a tokenizer alone
-    return BaseModel(source=source, model=None, tokenizer=tokenizer, window=window if isinstance(window, int) else None)
+        config = AutoConfig.from_pretrained(place.where, **place.options)
+    except failures():
+        config = None  # a folder with a tokenizer alone
+    return _made(place, None, None, tokenizer, config)
 
 
-def _place(source: str) -> tuple[str, dict[str, Any]]:
-    """What transformers is told: folder or hub id, and which GGUF file in it."""
+def _made(place: _Place, beneath: _Place | None, model: Any, tokenizer: Any, config: Any) -> BaseModel:
+    window = getattr(config, "max_position_embeddings", None)
+    other = beneath if beneath is not None and not place.whole else None
+    return BaseModel(
+        source=place.source, model=model, tokenizer=tokenizer, window=window if isinstance(window, int) else None,
+        revision=place.revision, base=other.source if other else None, base_revision=other.revision if other else None,
+    )  # fmt: skip
+
+
+def _place(source: str) -> _Place:
+    """Folder, GGUF file or hub id; what is of a hub id is all read from one commit."""
     path = Path(source).expanduser()
     if path.suffix == ".gguf" and path.is_file():
-        return str(path.parent), {"gguf_file": path.name}
-    return (str(path) if path.exists() else source), {}
+        return _Place(source=source, where=str(path.parent), options={"gguf_file": path.name})
+    if path.exists():
+        adapter = path / adapters.CONFIG
+        return _Place(
+            source=source, where=str(path), adapter=adapter if adapter.is_file() else None, whole=adapters.is_embedded(path)
+        )  # fmt: skip
+    commit, adapter_file = _on_hub(source)
+    return _Place(
+        source=source, where=source, options={"revision": commit} if commit else {},
+        adapter=Path(adapter_file) if adapter_file else None,
+    )  # fmt: skip
 
 
-def _tokenizer(source: str, where: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
+def _on_hub(name: str) -> tuple[str | None, str | None]:
+    """The commit that a hub id stands for now, and its adapter's configuration; None where the hub does not say.
+
+    The file names tell the commit: it is no longer in the configuration that transformers 5 reads.
+    """
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
+    try:
+        for file in (adapters.CONFIG, "config.json", "tokenizer_config.json"):
+            found = cached_file(name, file, **quiet)
+            commit = extract_commit_hash(found, None)
+            if commit is not None:
+                return commit, found if file == adapters.CONFIG else None
+    except failures():
+        pass  # said by whatever loads it next
+    return None, None
+
+
+def _tokenizer(place: _Place) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(where, **options)
-    except (OSError, ValueError, KeyError) as error:
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place.where, **place.options)
+    except failures() as error:
         raise SpectraError(
-            f"{source} has no tokenizer that can be loaded ({first_line(error).rstrip('.')}). Expected a checkpoint folder "
+            f"{place.source} has no tokenizer that can be loaded ({first_line(error).rstrip('.')}). Expected a checkpoint folder "
             "with its tokenizer files, a hub id, or a GGUF file."
         ) from error
     return found
 
 
-def _model(source: str, where: str, options: dict[str, Any]) -> Any:
+def _model(place: _Place, beneath: _Place | None) -> Any:
+    """All weights in float32. An adapter's base is loaded by itself: transformers says of both together what the adapter lacks."""
+    try:
+        if beneath is None:
+            return _whole(place)
+        model = _whole(beneath)
+        with quiet():
+            adapters.put_on(model, place.source, place.where, place.revision)
+        return model.float()
+    except failures() as error:
+        raise SpectraError(
+            f"{place.source} cannot be loaded as a causal language model ({first_line(error).rstrip('.')}). Expected a checkpoint "
+            "folder, a hub id or a GGUF file."
+        ) from error
+
+
+def _whole(place: _Place) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    base = _base_of_adapter(where)
-    try:
-        with no_progress_bars(), _no_gguf_bar():
-            if base is not None and base.endswith(".gguf"):  # transformers finds no GGUF file beneath an adapter
-                model = _model(base, *_place(base))
-                model.load_adapter(where)
-            else:
-                model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise SpectraError(
-            f"{source} cannot be loaded as a causal language model ({first_line(error).rstrip('.')}). Expected a checkpoint "
-            "folder, a hub id or a GGUF file."
-        ) from error
-    if "gguf_file" in options:
+    with quiet(), _no_gguf_bar():
+        found: Any = AutoModelForCausalLM.from_pretrained(
+            place.where, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **place.options
+        )
+        model, info = found
+    check_causal(place.source, model.config, info)
+    if "gguf_file" in place.options:
         _unmark(model)
     return model
 
@@ -134,30 +229,17 @@ def _unmark(model: Any) -> None:
         del model.config.quantization_config
 
 
-def _random(where: str, options: dict[str, Any], seed: int) -> Any:
+def _random(place: _Place, seed: int) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(where, **options)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-
-
-def _base_of_adapter(where: str) -> str | None:
-    """The base of a LoRA adapter, None where it is none; transformers loads it with the adapter on top, and fails in many ways
-    where it is not there."""
-    path = Path(where) / "adapter_config.json"
-    if not path.is_file():
-        return None
     try:
-        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except ValueError:
-        base = None
-    known = isinstance(base, str) and (Path(base).exists() or is_hub_id(base))
-    if not known:
+        config = AutoConfig.from_pretrained(place.where, **place.options)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    except failures() as error:
         raise SpectraError(
-            f"{where} is a LoRA adapter, and its base {base!r} is not there. Set base_model_name_or_path in adapter_config.json "
-            "to the base checkpoint, or name a merged model."
-        )
-    return str(base)
+            f"{place.source} has no architecture that a causal language model can be made of ({first_line(error).rstrip('.')}). "
+            "Expected a checkpoint folder with its config.json, a hub id or a GGUF file."
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticity import grading, scores
-from plasticity.evaluate_config import EvaluateConfig
+from plasticity.evaluate_config import MAX_TOKENS, SAMPLES_A_QUESTION, TEMPERATURE, EvaluateConfig
 from plasticity.grading import Graded
 from plasticity.profiles import Profile, profile
 from plasticity.task_result import Part, TaskResult, make_folder
@@ -29,7 +30,11 @@ Say = Callable[[str], None]
 GREEDY, SAMPLES, REWARDS = "greedy.jsonl", "samples.jsonl", "rewards.jsonl"
 NO_SAMPLES = "no samples were drawn (--samples 16)"
 NO_REWARD_MODEL = "no reward model was named (--reward-model)"
+UNKNOWN = "plasticity evaluate has no score of this name (the task's header asks for it)"
+_WITH_SAMPLES = ("maj", "pass", "rm", "correct_ratio", "orm_score")
+_WITH_REWARDS = ("rm", "orm_score")
 _EVERY_SECONDS = 10.0
+_REWARD_BATCH = 16  # texts at once, where --batch-size is not less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,29 +53,33 @@ class _Run:
     @property
     def samples(self) -> int:
         """Responses a question beside the greedy one; safety is judged on the greedy ones alone."""
-        return 0 if self.task.header.kind == "safety" else self.config.samples
+        if self.task.header.kind == "safety":
+            return 0
+        return SAMPLES_A_QUESTION if self.config.samples is None else self.config.samples
 
 
 def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: Say) -> TaskResult:
     """Responses, answers, rewards and scores of one checkpoint; see `plasticity.evaluate.evaluate`."""
+    from plasticity.evaluate_config import check_window
     from plasticity.generate_engines import engine_of
     from plasticity.identity import check_prompts, identity
+    from plasticity.tasks.choices import baseline_of
     from plasticity.tasks.encoding import prompt_ids
     from plasticity.tasks.loading import load
 
-    if task.header.kind == "safety" and config.reward_model is None:
-        raise SpectraError(
-            f"{task.header.name} is scored by a harmfulness model: name one with --reward-model, such as "
-            "safepaca/absolute-harmfulness-predictor-redteam."
-        )
+    _check(config, task)
     loaded = load(task, "test", Path(config.data) if config.data else None, config.limit)
     run = _Run(
         config=config, task=task, profile=profile(config.profile, task), loaded=loaded, out=out, resume=resume, say=say
     )
-    reward = _reward(config)
+    for samples in {0, run.samples}:
+        _options(run, samples)  # refused here rather than after hours
+    reward = _reward(run)
     engine, base, facts = engine_of(config)
     known = identity(base)
     run = dataclasses.replace(run, window=engine.window)
+    if config.engine == "hf":
+        check_window(config.window, engine.window)
     check_prompts(task, base.tokenizer, known["trained"])
     from plasticity.generate_options import Prompt
 
@@ -79,6 +88,8 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
         for q in loaded.items
     ]
     make_folder(out)
+    if resume:
+        _check_files(run, prompts, engine, known, reward)
     drawn = _responses(run, prompts, engine, known)
     del engine, base
     rewards = _rewards(run, drawn, reward)
@@ -89,7 +100,7 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
     return TaskResult(
         checkpoint=known, task=task.header.name, task_version=task.header.version, profile=config.profile, seed=config.seed,
         n_questions=len(loaded.items), scores=measured, parts=_parts(run, graded),
-        baseline={name: value for name, value in task.header.baseline.items() if name in measured},
+        baseline={name: value for name, value in baseline_of(task.header, run.samples).items() if name in measured},
         missing=_missing(run, measured), counts=_counts(drawn, graded, rewards), data=dataclasses.asdict(loaded.report),
         settings={
             "greedy": dataclasses.asdict(_options(run, 0)),
@@ -100,6 +111,24 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
     )  # fmt: skip
 
 
+def _check(config: EvaluateConfig, task: Task) -> None:
+    """Refuse what is missing or would have no effect.
+
+    Raises:
+        SpectraError: it is, or would.
+    """
+    name = task.header.name
+    if task.header.kind == "safety":
+        if config.reward_model is None:
+            raise SpectraError(
+                f"{name} is scored by a harmfulness model: name one with --reward-model, such as "
+                "safepaca/absolute-harmfulness-predictor-redteam."
+            )
+        config.refuse(("samples", "temperature"), f"{name} is judged on one greedy response a prompt")
+    elif config.samples == 0:
+        config.refuse(("reward_model",), "scores are over samples, and --samples 0 draws none")
+
+
 def _options(run: _Run, samples: int) -> SamplingOptions:
     """How responses are drawn: one greedily, or k at the temperature."""
     from plasticity.generate_options import SamplingOptions
@@ -107,8 +136,8 @@ def _options(run: _Run, samples: int) -> SamplingOptions:
     config = run.config
     windows = [window for window in (config.window, run.window) if window is not None]
     options = SamplingOptions(
-        samples=samples or 1, temperature=config.temperature if samples else 0.0, max_tokens=config.max_tokens,
-        seed=config.seed if samples else 0, window=min(windows, default=None),
+        samples=samples or 1, temperature=(config.temperature or TEMPERATURE) if samples else 0.0,
+        max_tokens=config.max_tokens or MAX_TOKENS, seed=config.seed if samples else 0, window=min(windows, default=None),
     )  # fmt: skip
     return run.profile.sampling(options)
 
@@ -117,20 +146,43 @@ def _responses(run: _Run, prompts: Sequence[Prompt], engine: Engine, known: Mapp
     """Greedy responses and samples, on disk as they come."""
     from plasticity.generate import generate
 
-    header = run.task.header
-    about = {
-        "name": header.name, "version": header.version, "questions": run.loaded.report.fingerprint,
-        "weights": known["weights_sha256"] or known["revision"],
+    return {
+        name: generate(
+            prompts, engine, options, run.out / file, task=_about(run, known), resume=run.resume, listener=_listener(name, run.say),
+        )
+        for name, file, options in _passes(run)
     }  # fmt: skip
-    made = {}
-    for name, file, samples in (("greedy", GREEDY, 0), ("samples", SAMPLES, run.samples)):
-        if name == "samples" and not samples:
-            continue
-        made[name] = generate(
-            prompts, engine, _options(run, samples), run.out / file, task=about, resume=run.resume,
-            listener=_listener(name, run.say),
-        )  # fmt: skip
-    return made
+
+
+def _passes(run: _Run) -> list[tuple[str, str, SamplingOptions]]:
+    """Name, file and options of the greedy responses, and of the samples where there are any."""
+    made = [("greedy", GREEDY, _options(run, 0))]
+    return made + ([("samples", SAMPLES, _options(run, run.samples))] if run.samples else [])
+
+
+def _about(run: _Run, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What the header of a file of responses says of task and checkpoint."""
+    from plasticity.identity import header
+
+    task = run.task.header
+    return {
+        "name": task.name, "version": task.version, "questions": run.loaded.report.fingerprint, **header(known),
+    }  # fmt: skip
+
+
+def _check_files(
+    run: _Run, prompts: Sequence[Prompt], engine: Engine, known: Mapping[str, Any], reward: RewardModel | None
+) -> None:
+    """Refuse to go on with files of something else before anything is generated: the last one would show it after hours."""
+    from plasticity.generate_options import fingerprint
+    from plasticity.jsonl_file import check_header
+
+    asked = {"engine": dict(engine.describe()), "task": _about(run, known), "prompts": fingerprint(prompts)}
+    for _, file, options in _passes(run):
+        check_header(run.out / file, {**asked, "options": dataclasses.asdict(options)})
+    if reward is not None:  # its place and precision are settled later, and the responses are not there yet
+        model = {key: value for key, value in reward.describe().items() if key not in {"device", "dtype", "padding"}}
+        check_header(run.out / REWARDS, {"model": model, "task": _about_rewards(run)})
 
 
 def _listener(name: str, say: Say) -> Callable[[Progress | RewardProgress], None]:
@@ -153,29 +205,62 @@ def _listener(name: str, say: Say) -> Callable[[Progress | RewardProgress], None
     return listen
 
 
-def _reward(config: EvaluateConfig) -> RewardModel | None:
-    """The reward model, before anything is generated: what is wrong with it must not show after hours."""
+def _reward(run: _Run) -> RewardModel | None:
+    """The reward model, before anything is generated: what is wrong with it must not show after hours.
+
+    It waits on the CPU, and takes its device when the evaluated model has left it.
+
+    Raises:
+        SpectraError: it cannot be used, or is of the other kind than the task needs.
+    """
+    config, header = run.config, run.task.header
     if config.reward_model is None:
         return None
+    from plasticity.devices import chosen
     from plasticity.reward import load_reward
 
-    return load_reward(config.reward_model, template=config.reward_template, device=config.device)
+    chosen(config.device, "auto")  # is it there?
+    made = load_reward(
+        config.reward_model, template=config.reward_template, logit=config.reward_logit, device="cpu",
+        batch_size=min(_REWARD_BATCH, config.batch_size or _REWARD_BATCH),
+    )  # fmt: skip
+    family, wanted = made.describe()["family"], "harmfulness" if header.kind == "safety" else "outcome"
+    if family != wanted and config.reward_template is None:
+        raise SpectraError(
+            f"{config.reward_model} is taken for a model of the kind {family}, and {header.name} is scored by one of the kind {wanted}. Name "
+            "another with --reward-model; if it is one, say with --reward-template how it reads question and response (chat, "
+            "human_assistant, or a text)."
+        )
+    return made
 
 
 def _rewards(run: _Run, drawn: Mapping[str, Generation], reward: RewardModel | None) -> dict[str, Rewards]:
-    """Rewards of what is scored by them: the samples, or for safety the greedy responses."""
-    if reward is None:
+    """Rewards of what is scored by them, the samples or for safety the greedy responses, of questions that were asked."""
+    about = _about_rewards(run)
+    name = about["responses"]
+    long = set(drawn[name].too_long)
+    asked = [answers for answers in drawn[name].answers if answers.question_id not in long]
+    if reward is None or not asked:
         return {}
+    from plasticity.devices import chosen
     from plasticity.reward import score_responses
 
-    name = "samples" if "samples" in drawn else "greedy"
+    gc.collect()
+    if (device := chosen(run.config.device, "auto")[0]).startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()
     questions = {question.id: question.question for question in run.loaded.items}
-    about = {"name": run.task.header.name, "version": run.task.header.version, "responses": name}
     made = score_responses(
-        drawn[name].answers, questions, reward, run.out / REWARDS, task=about, resume=run.resume,
+        asked, questions, reward.to(device), run.out / REWARDS, task=about, resume=run.resume,
         listener=_listener("rewards", run.say),
     )  # fmt: skip
     return {name: made}
+
+
+def _about_rewards(run: _Run) -> dict[str, Any]:
+    header = run.task.header
+    return {"name": header.name, "version": header.version, "responses": "samples" if run.samples else "greedy"}
 
 
 def _grade(run: _Run, name: str, made: Generation, rewards: Mapping[str, Sequence[float]] | None) -> list[Graded]:
@@ -194,7 +279,7 @@ def _scores(run: _Run, graded: Mapping[str, Sequence[Graded]]) -> dict[str, Scor
     """Every score that can be given."""
     greedy = [one.samples for one in graded["greedy"]]
     if run.task.header.kind == "safety":
-        return {"harmfulness": scores.orm_score(greedy)}
+        return {"harmfulness": scores.orm_score([one.samples for one in graded["greedy"] if one.asked])}
     made = {"greedy": scores.greedy(greedy)}
     many, k = graded.get("samples"), run.samples
     if many is None:
@@ -204,8 +289,8 @@ def _scores(run: _Run, graded: Mapping[str, Sequence[Graded]]) -> dict[str, Scor
     made[f"pass@{k}"] = scores.pass_at_k(samples)
     made["correct_ratio"] = scores.correct_ratio(samples)
     if run.config.reward_model is not None:
-        made[f"rm@{k}"] = scores.rm_at_k(samples)
-        made["orm_score"] = scores.orm_score(samples)
+        made[f"rm@{k}"] = scores.mean_score([float(one.asked and scores.best(one.samples).correct) for one in many])
+        made["orm_score"] = scores.orm_score([one.samples for one in many if one.asked])
     return made
 
 
@@ -223,13 +308,20 @@ def _parts(run: _Run, graded: Mapping[str, Sequence[Graded]]) -> dict[str, Part]
 
 def _missing(run: _Run, measured: Mapping[str, Any]) -> dict[str, str]:
     """Scores of the task that are not there, and why."""
-    k = run.samples or 16
-    names = [name.replace("@16", f"@{k}") for name in run.task.header.scores]
-    return {
-        name: NO_REWARD_MODEL if run.samples and name in {f"rm@{k}", "orm_score"} else NO_SAMPLES
-        for name in names
-        if name not in measured
-    }
+    k = run.samples or SAMPLES_A_QUESTION
+    names = [name.replace(f"@{SAMPLES_A_QUESTION}", f"@{k}") for name in run.task.header.scores]
+    return {name: _why_missing(run, name, k) for name in names if name not in measured}
+
+
+def _why_missing(run: _Run, name: str, k: int) -> str:
+    score, _, of = name.partition("@")
+    if run.task.header.kind == "safety" or score not in _WITH_SAMPLES or (of and not of.isdigit()):
+        return UNKNOWN
+    if not run.samples:
+        return NO_SAMPLES
+    if of and int(of) != k:
+        return f"{k} samples were drawn (--samples {of})"
+    return NO_REWARD_MODEL if score in _WITH_REWARDS and run.config.reward_model is None else UNKNOWN
 
 
 def _counts(
@@ -247,6 +339,8 @@ def _counts(
             "questions_too_long": len(generation.too_long),
             "no_answer": answers[True],
             "undecided": sum(one.undecided for one in found),
+            "new_turns": sum(one.new_turns for one in found),
+            "answers_after_new_turn": sum(one.read_after for one in found),
         }
         if name in rewards:
             made[name] |= {"rewards_truncated": rewards[name].truncated, "rewards_of_no_text": rewards[name].empty}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from spectra.errors import SpectraError
 if TYPE_CHECKING:
     from alphadecay.objective import Objective
     from alphadecay.train import TrainResult
-    from plasticity.tasks.base import Task
+    from plasticity.tasks.base import Example, Task
     from plasticity.tasks.report import LoadReport
 
 __all__ = ["CONFIG", "FinetuneConfig", "LoraConfig", "finetune", "make_objective", "paper"]
@@ -60,7 +60,7 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     from alphadecay.objective import Objective
     from plasticity.base_model import load_base
     from plasticity.examples import Collate, Examples, Packs, check_isolation, check_mean
-    from plasticity.identity import PROMPT_CHECK, prompt_check
+    from plasticity.identity import PROMPT_CHECK, origin, prompt_check
     from plasticity.target_head import only_targets
     from plasticity.tasks.encoding import encode_all
     from plasticity.tasks.loading import load
@@ -100,9 +100,19 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
             "target_tokens": sum(len(example.response_ids) for example in encoded),
             "order": {"seed": config.train.seed, "batch_size": config.train.batch_size, "steps": steps},
             "fingerprint": loaded.report.fingerprint,
-            PROMPT_CHECK: prompt_check(task, loaded.items[0].question, base.tokenizer),
+            "base": origin(base, weights=not config.from_scratch),
+            PROMPT_CHECK: prompt_check(
+                task, _first_question(task, loaded.items, base.tokenizer, window), encoded[0].prompt_ids, base.tokenizer
+            ),
         },
     )
+
+
+def _first_question(task: Task, examples: Iterable[Example], tokenizer: Any, window: int) -> str:
+    """The question of the first example that is trained on: those before it are too long."""
+    from plasticity.tasks.encoding import encode
+
+    return next(example.question for example in examples if len(encode(task, example, tokenizer)) <= window)
 
 
 def _say_data(report: LoadReport, too_long: int, window: int, say: Say) -> None:

@@ -1,4 +1,4 @@
-"""Which checkpoint a result is of: hashes of its weights and tokenizer, its commit on the hub, the run it was fine-tuned in."""
+"""Which checkpoint a result is of: hashes of its weights, configuration and tokenizer, its commit on the hub, its fine-tuning."""
 
 from __future__ import annotations
 
@@ -8,33 +8,78 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spectra.errors import SpectraError
+from plasticity.adapters import base_of
+from plasticity.trained import PROMPT_CHECK, check_prompts, prompt_check, trained
 
 if TYPE_CHECKING:
     from plasticity.base_model import BaseModel
-    from plasticity.tasks.base import Task
+
+__all__ = [
+    "PROMPT_CHECK", "check_prompts", "config_files", "files", "header", "identity", "origin", "prompt_check", "tokenizer_hash",
+    "trained", "weight_files",
+]  # fmt: skip
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _NOT_WEIGHTS = ("optimizer", "scheduler", "rng_state", "scaler", "training_args")
-PROMPT_CHECK = "prompt_check"
+_CONFIGS = ("config.json", "generation_config.json", "adapter_config.json")
 
 
 def identity(base: BaseModel) -> dict[str, Any]:
     """What names a checkpoint in a result.
 
-    `weights_sha256`: over the names and contents of its weight files (an adapter's and its base's); None for a hub id, which
-    `revision` names. `tokenizer_sha256`: over vocabulary, merges and normalisation.
+    `weights_sha256`, `config_sha256`: as `files`; None for a hub id, which `revision` names. `tokenizer_sha256`: over vocabulary,
+    merges and normalisation. `base`: the same of the checkpoint beneath an adapter. `served`: a server has the model;
+    then the files here are only said to be the same (`verified` is false).
     """
-    path = Path(base.source).expanduser()
-    config = getattr(base.model, "config", None)
+    here = base.model is not None
     return {
-        "source": base.source,
-        "weights_sha256": _hash(weight_files(path)) if path.exists() else None,
-        "tokenizer_sha256": tokenizer_hash(base.tokenizer),
-        "revision": getattr(config, "_commit_hash", None),
-        "parameters": sum(p.numel() for p in base.model.parameters()) if base.model is not None else None,
-        "trained": trained(path),
+        **origin(base),
+        "parameters": sum(p.numel() for p in base.model.parameters()) if here else None,
+        "served": not here,
+        "verified": here,
+        "trained": trained(base.source),
     }
+
+
+def origin(base: BaseModel, *, weights: bool = True) -> dict[str, Any]:
+    """The part of `identity` that says which files a checkpoint is of; `weights` False: it has none of theirs."""
+    found = {
+        "source": base.source,
+        **files(base.source),
+        "tokenizer_sha256": tokenizer_hash(base.tokenizer),
+        "revision": base.revision,
+        "base": None
+        if base.base is None
+        else {"source": base.base, **files(base.base), "revision": base.base_revision},
+    }
+    return found if weights else found | {"weights_sha256": None}
+
+
+def header(known: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an `identity` must be equal for responses to go into one file: not its names and places.
+
+    Resume compares it, and refuses where any of it differs.
+    """
+    base = known["base"]
+    return {
+        "weights": known["weights_sha256"],
+        "config": known["config_sha256"],
+        "tokenizer": known["tokenizer_sha256"],
+        "revision": known["revision"],
+        "base": None if base is None else [base["weights_sha256"], base["config_sha256"], base["revision"]],
+    }
+
+
+def files(source: str) -> dict[str, str | None]:
+    """SHA-256 over names and contents of a checkpoint's files, an adapter's with its base's; None where there are none.
+
+    `weights_sha256`: its weight files; `config_sha256`: what says how they are used (config.json, generation_config.json,
+    adapter_config.json, indices of shards). A GGUF file is both, and is hashed once.
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        return {"weights_sha256": None, "config_sha256": None}
+    return {"weights_sha256": _hash(weight_files(path)), "config_sha256": _hash(config_files(path))}
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
@@ -53,69 +98,27 @@ def weight_files(path: Path) -> list[Path]:
         for file in sorted(path.iterdir())
         if file.suffix in WEIGHTS and not file.name.startswith(_NOT_WEIGHTS) and file.is_file()
     ]
-    adapter = path / "adapter_config.json"
-    if adapter.is_file():
-        base = Path(str(json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")))
-        found += weight_files(base) if base.exists() else []
-    return found
+    base = base_of(path)
+    return found + (weight_files(Path(base)) if base is not None and Path(base).exists() else [])
 
 
-def trained(path: Path) -> dict[str, Any] | None:
-    """What the run folder around a checkpoint of `plasticity finetune` says it was trained on; None where there is none."""
-    run = path.parent if path.is_dir() else path
-    try:
-        config = json.loads((run / "finetune.json").read_text(encoding="utf-8"))
-        data = json.loads((run / "data.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    report = data.get("task") or {}
-    return {
-        "task": config.get("task"),
-        "task_version": report.get("version"),
-        "base": config.get("model"),
-        "from_scratch": config.get("from_scratch"),
-        "lora_rank": (config.get("lora") or {}).get("rank"),
-        "seed": (config.get("train") or {}).get("seed"),
-        "examples": data.get("examples"),
-        "overlap_with_test": report.get("overlap"),
-        "fingerprint": data.get("fingerprint"),
-        PROMPT_CHECK: data.get(PROMPT_CHECK),
-    }
+def config_files(path: Path) -> list[Path]:
+    """The files that say how the weights are used, in a checkpoint folder and in a local base of an adapter."""
+    if path.is_file():
+        return []
+    found = [
+        file
+        for file in sorted(path.iterdir())
+        if (file.name in _CONFIGS or file.name.endswith(".index.json")) and file.is_file()
+    ]
+    base = base_of(path)
+    return found + (config_files(Path(base)) if base is not None and Path(base).exists() else [])
 
 
-def prompt_check(task: Task, question: str, tokenizer: Any) -> dict[str, Any]:
-    """What a fine-tuning run notes of its prompts: one question, and the ids it became."""
-    from plasticity.tasks.encoding import prompt_ids
-
-    return {"question": question, "ids": list(prompt_ids(task, question, tokenizer))}
-
-
-def check_prompts(task: Task, tokenizer: Any, known: Mapping[str, Any] | None) -> None:
-    """Assert that a question of the fine-tuning run becomes the same prompt ids now as it did then.
-
-    Raises:
-        SpectraError: it does not: template or tokenizer have changed since, and scores would be of another model's prompts.
-    """
-    check = (known or {}).get(PROMPT_CHECK)
-    if not check or (known or {}).get("task") != task.header.name:
-        return
-    now = prompt_check(task, check["question"], tokenizer)["ids"]
-    if now != check["ids"]:
-        raise SpectraError(
-            f"The checkpoint was fine-tuned on {task.header.name} with other prompts than it would be evaluated with: its first "
-            f"training question was {len(check['ids'])} tokens ({_head(check['ids'])}) and is {len(now)} now ({_head(now)}). "
-            "Evaluate it with the tokenizer and the task version that it was trained with."
-        )
-
-
-def _head(ids: Iterable[int]) -> str:
-    shown = list(ids)
-    return " ".join(map(str, shown[:6])) + (" ..." if len(shown) > 6 else "")
-
-
-def _hash(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
+def _hash(found: Iterable[Path]) -> str | None:
+    digest, any_ = hashlib.sha256(), False
+    for file in found:
+        any_ = True
         with file.open("rb") as f:
             digest.update(f"{file.name} {hashlib.file_digest(f, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+    return digest.hexdigest() if any_ else None

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from alphadecay.data_hub import is_hub_id
-from plasticity.reward_checkpoint import EXPECTED, Place, load_classifier, load_tokenizer, some
+from plasticity.loading_errors import some
+from plasticity.reward_checkpoint import EXPECTED, Place, load_classifier, load_tokenizer
 from plasticity.reward_file import (
     QuestionRewards,
     RewardListener,
