@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import common
+from . import common, gap_command, probe_command, run_command
 
 if TYPE_CHECKING:
     from alphadecay.config import Recipe
@@ -264,15 +264,20 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the evaluation in --out: what is there is not generated again.")
     ] = False,
-    samples: Annotated[int, typer.Option(help="Responses a question at --temperature, beside the greedy one.")] = 16,
+    samples: Annotated[
+        int | None, typer.Option(help="Responses a question at --temperature, beside the greedy one. [default: 16]")
+    ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Of the samples; all tokens may be drawn (top_p 1, no top_k).")
-    ] = 1.0,
-    max_tokens: Annotated[int, typer.Option(help="Most tokens of a response.")] = 1024,
+        float | None,
+        typer.Option(help="Of the samples; all tokens may be drawn (top_p 1, no top_k). [default: 1]"),
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a response. [default: 1024]")] = None,
     window: Annotated[
         int | None, typer.Option(help="Most tokens of prompt and response. [default: what the model was made for]")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Questions at most.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Questions at most: a random sample, always the same (cloze: the first).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
     profile: Annotated[
         str, typer.Option(help="default, or evolm: sampling, answers and majorities as the paper's authors' harness.")
@@ -283,6 +288,9 @@ def evaluate(
     reward_template: Annotated[
         str | None, typer.Option(help="How it reads: chat, human_assistant, or text with {question} and {response}.")
     ] = None,
+    reward_logit: Annotated[
+        int | None, typer.Option(help="Which of its outputs is the reward, from 0. [default: as its kind has it]")
+    ] = None,
     engine: Annotated[str, typer.Option(help="hf: in this process; server: an OpenAI-compatible server.")] = "hf",
     base_url: Annotated[str | None, typer.Option(help="The server, such as http://localhost:8000.")] = None,
     served_model: Annotated[
@@ -290,7 +298,9 @@ def evaluate(
     ] = None,
     send: Annotated[str, typer.Option(help="What a server is sent: text, or ids (vLLM, llama.cpp).")] = "text",
     concurrency: Annotated[int, typer.Option(help="Questions at once at a server.")] = 16,
-    batch_size: Annotated[int | None, typer.Option(help="Most samples at once in this process.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Most samples at once in this process (of a reward model texts, 16 at most).")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[
         str, typer.Option(help="auto, fp32, bf16 or fp16. auto: fp32 on a CPU, bf16 on a GPU.")
@@ -315,6 +325,7 @@ def evaluate(
         temperature=temperature, max_tokens=max_tokens, window=window, seed=seed, profile=profile, engine=engine,
         base_url=base_url, served_model=served_model, send=send, concurrency=concurrency, batch_size=batch_size,
         device=device, precision=precision, reward_model=reward_model, reward_template=reward_template,
+        reward_logit=reward_logit,
     )  # fmt: skip
     if model is None and not quiet:
         _say(f"--model is not given: {DEFAULT_MODEL}")
@@ -359,6 +370,11 @@ def tasks(
     if data is not None or tokenizer is not None:
         raise SpectraError("--data and --tokenizer show one task: name it, as in plasticity tasks metamathqa.")
     task_terminal.print_names(registry.tasks(tasks_dir))
+
+
+app.command()(run_command.run)
+app.command()(gap_command.gap)
+app.command()(probe_command.probe)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alphadecay import fields, strict_yaml
+from alphadecay import fields, recipes, strict_yaml
 from spectra.errors import SpectraError
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
@@ -31,16 +31,28 @@ class Pretrain:
     """Name -> dotted key -> value."""
     grid: Mapping[str, Any] = field(default_factory=dict)
     """Dotted key -> values; all combinations."""
+    sweep: str | None = None
+    """A grid that the recipe's own file has under that name; `grid` is over it."""
     seeds: tuple[int, ...] = (42,)
     """Of initial weights."""
 
     def __post_init__(self) -> None:
         _check_grid("pretrain", self.grid, self.seeds)
 
+    def whole_grid(self) -> dict[str, Any]:
+        """Dotted key -> values, of `sweep` and `grid`; raises `SpectraError` where the recipe has no such sweep."""
+        if self.sweep is None:
+            return dict(self.grid)
+        known = recipes.open_file(self.recipe).sweeps
+        if self.sweep not in known:
+            hint = fields.nearest(self.sweep, known) if known else "It has none."
+            raise SpectraError(f"Recipe {self.recipe!r} has no sweep {self.sweep!r}. {hint}")
+        return {**known[self.sweep], **self.grid}
+
     def settings(self) -> Iterator[dict[str, Any]]:
         """What distinguishes each base: `variant`, the keys of the grid, `seed`."""
         for variant in self.variants or {"": {}}:
-            for chosen in combinations(self.grid):
+            for chosen in combinations(self.whole_grid()):
                 for seed in self.seeds:
                     yield {**({"variant": variant} if variant else {}), **chosen, "seed": seed}
 
@@ -67,6 +79,8 @@ class Tune:
 
     recipe: str = "table6"
     """Name of a shipped fine-tuning recipe, or a YAML file."""
+    by_base: Mapping[str, str] = field(default_factory=dict)
+    """Pretraining recipe, or name of a checkpoint -> fine-tuning recipe, where it is another one."""
     set: Values = field(default_factory=dict)
     """Dotted key -> value; over the task's own settings."""
     grid: Mapping[str, Any] = field(default_factory=dict)
@@ -94,6 +108,8 @@ class TaskData:
 
     data: str | None = None
     """File or folder, for training and test alike."""
+    reward_model: str | None = None
+    """Where it is not that of `evaluate`: the safety tasks' harmfulness model."""
 
 
 @dataclass(frozen=True, kw_only=True)

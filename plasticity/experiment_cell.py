@@ -165,9 +165,8 @@ def _tune(job: Job, where: Path, say: Say) -> dict[str, Any]:
 
     cell, out = job.cell, job.out / "tuned" / job.cell.id
     setting = {key.removeprefix("finetune."): value for key, value in cell.axes.items() if key.startswith("finetune.")}
-    config = tuning(
-        job.experiment, cell.task, job.experiment.tasks[cell.task], setting, scratch=cell.axes.get("start") == SCRATCH
-    )
+    scratch = cell.axes.get("start") == SCRATCH
+    config = tuning(job.experiment, cell.base, cell.task, setting, scratch=scratch)
     config = replace(config, model=checkpoint_of(job.out, cell))
     done = finetune(config, out, resume=out.exists(), message=_telling(cell, say))
     made: dict[str, Any] = {"train_loss": done.train_loss, "steps": done.steps, "finetune_seconds": done.seconds}

@@ -160,45 +160,51 @@ def _measures(experiment: Experiment, base: Base) -> Iterator[Cell]:
 
 def _tunes(experiment: Experiment, found: list[Base]) -> Iterator[Cell]:
     """Fine-tuning of every base on every task; and of the first base's architecture of each recipe from random weights."""
+    after = {name: _evaluation(experiment, name, TaskData()) for name in experiment.evaluate.stability}
     for task, data in experiment.tasks.items():
+        scored = {"evaluate": _evaluation(experiment, task, data), "stability": after}
         for setting in experiment.finetune.settings():
+            told: dict[tuple[str, bool], dict[str, Any]] = {}
             controls: set[Any] = set()
             for base in found:
-                yield _tune(experiment, base, task, data, setting, scratch=False)
                 family = base.axes.get("recipe") if base.recipe is not None else base.key
+                starts = [False]
                 if experiment.finetune.from_scratch and family not in controls:
                     controls.add(family)
-                    yield _tune(experiment, base, task, data, setting, scratch=True)
+                    starts.append(True)
+                for scratch in starts:
+                    which = (_recipe_of(experiment, base), scratch)
+                    if which not in told:
+                        config = fields.plain(tuning(experiment, base, task, setting, scratch=scratch))
+                        config.pop("model")
+                        told[which] = config
+                    axes = {f"finetune.{key}": value for key, value in setting.items()}
+                    axes |= {"start": SCRATCH} if scratch else {}
+                    yield _cell(
+                        "tune", base, {"finetune": told[which], **scored}, task=task, axes=axes, seed=setting["seed"]
+                    )
 
 
-def _tune(
-    experiment: Experiment, base: Base, task: str, data: TaskData, setting: Mapping[str, Any], *, scratch: bool
-) -> Cell:
-    config = tuning(experiment, task, data, setting, scratch=scratch)
-    known = fields.plain(config)
-    known.pop("model")
-    evaluation = _evaluation(experiment, task, data)
-    after = {name: _evaluation(experiment, name, TaskData()) for name in experiment.evaluate.stability}
-    axes = {f"finetune.{key}": value for key, value in setting.items()} | ({"start": SCRATCH} if scratch else {})
-    return _cell(
-        "tune", base, {"finetune": known, "evaluate": evaluation, "stability": after}, task=task, axes=axes, seed=setting["seed"]
-    )  # fmt: skip
+def _recipe_of(experiment: Experiment, base: Base) -> str:
+    """The fine-tuning recipe of a base."""
+    return experiment.finetune.by_base.get(str(base.axes.get("recipe", base.label)), experiment.finetune.recipe)
 
 
 def tuning(
-    experiment: Experiment, task: str, data: TaskData, setting: Mapping[str, Any], *, scratch: bool, model: str = ""
+    experiment: Experiment, base: Base, task: str, setting: Mapping[str, Any], *, scratch: bool, model: str = ""
 ) -> FinetuneConfig:
     """How one cell is fine-tuned; `model`: the base's checkpoint, once it is there."""
     from plasticity.finetune_options import configure
     from plasticity.tasks.registry import get
 
-    tune = experiment.finetune
+    tune, data = experiment.finetune, experiment.tasks[task]
+    recipe = _recipe_of(experiment, base)
     known = {key: value for key, value in setting.items() if key != "seed"}
     changes = {**tune.set, **known, "train.seed": setting["seed"]}
     folder = experiment.tasks_dir
     given = {"task": task, "model": model, "data": data.data, "tasks_dir": folder, "from_scratch": scratch}
     own = get(task, Path(folder) if folder else None).training
-    return configure(given, words(changes), own, tune.recipe)
+    return configure(given, words(changes), own, recipe)
 
 
 def _evaluation(experiment: Experiment, task: str, data: TaskData) -> dict[str, Any]:
@@ -210,7 +216,8 @@ def _evaluation(experiment: Experiment, task: str, data: TaskData) -> dict[str, 
     return {
         "task": task, "version": get(task, folder).header.version, "data": data.data,
         "files": _stamps([data.data] if data.data else []), "tasks_dir": experiment.tasks_dir, "samples": score.samples,
-        "limit": score.limit, "max_tokens": score.max_tokens, "profile": score.profile, "reward_model": score.reward_model,
+        "limit": score.limit, "max_tokens": score.max_tokens, "profile": score.profile,
+        "reward_model": data.reward_model or score.reward_model,
         "seed": score.seed,
     }  # fmt: skip
 

@@ -1,0 +1,94 @@
+"""`plasticity run`: an experiment's cells, run here, on a Ray cluster, or one by its number."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import common
+
+
+@common.guarded
+def run(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[RECIPE]", help="An experiment by name, or a YAML file.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the experiment; done cells in it are not run again.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the experiment in --out; RECIPE need not be named again.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="List the cells with an estimate of GPU-hours and memory; run and write nothing."
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Cells at once. [default: 1; on a cluster all it has room for]", show_default=False),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local: processes here; ray: a cluster that shares the folder.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster. [default: RAY_ADDRESS, or one on this machine]", show_default=False),
+    ] = None,
+    index: Annotated[
+        int | None,
+        typer.Option(help="Run this cell alone (and its base): a task of a Slurm array.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Run a grid of base checkpoints, tasks, settings and seeds. Stopped at any time, the same command goes on.
+
+    Without RECIPE: list the shipped ones. Exit code 1: some cell failed.
+    """
+    from plasticity import experiment, experiment_estimate, experiment_plan, experiment_run
+    from spectra.errors import SpectraError
+
+    from . import run_terminal
+
+    folder = out.expanduser() if out is not None else None
+    if name is None and not (resume and folder is not None):
+        if folder is not None or resume or index is not None:
+            raise SpectraError(
+                "Name the experiment to run, or --resume --out DIR to go on with the one in that folder."
+            )
+        run_terminal.print_names()
+        return
+    chosen = experiment.load(name) if name is not None else experiment_run.experiment_of(folder or Path())
+    cells = experiment_plan.cells(chosen)
+    run_terminal.print_plan(chosen, cells, whole=dry_run)
+    if dry_run:
+        return
+    if folder is None:
+        raise SpectraError("--out is missing: name the folder that cells are written to (or --dry-run to see them).")
+    if engine == "local":
+        experiment_estimate.check_memory(chosen, cells)
+    if quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    say = (lambda _: None) if quiet else _say
+    experiment_run.begin(folder, chosen)
+    if index is not None:
+        experiment_run.run_one(chosen, cells, index, folder, say=say)
+        return
+    try:
+        done = experiment_run.run(chosen, cells, folder, workers=workers, engine=engine, address=address, say=say)
+    except KeyboardInterrupt:
+        typer.echo(f"what was done is in {folder}; the same command goes on", err=True)
+        raise
+    run_terminal.print_done(done, cells, folder)
+    if done.failed or done.blocked:
+        raise typer.Exit(1)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,0 +1,93 @@
+"""Experiments on the terminal: the shipped ones, what will be run and what it costs, how it ended. Computes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from . import terminal
+
+if TYPE_CHECKING:
+    from plasticity.experiment import Experiment
+    from plasticity.experiment_plan import Cell
+    from plasticity.experiment_run import Done
+
+_WIDTH = 120
+
+
+def print_names() -> None:
+    """A line a shipped experiment: name, cells, what it is."""
+    from plasticity import experiment, experiment_plan
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("cells", justify="right")
+    table.add_column("what")
+    for name in experiment.names():
+        found = experiment.load(name)
+        table.add_row(name, f"{len(experiment_plan.cells(found)):,}", found.description)
+    console = terminal.report_width(_WIDTH)
+    console.print(table)
+    console.print(Text("\nplasticity run NAME --dry-run lists the cells of one, with what they cost."))
+
+
+def print_plan(experiment: Experiment, cells: Sequence[Cell], *, whole: bool) -> None:
+    """Cells by kind, GPU-hours and memory; `whole`: every cell by its number, too."""
+    from plasticity import experiment_estimate as costs
+
+    console = terminal.report_width(_WIDTH)
+    console.print(Text(experiment.name, style="bold"))
+    for line in (experiment.description, f"source: {experiment.source}" if experiment.source else ""):
+        if line:
+            console.print(Text(line))
+    estimates = [costs.estimate(experiment, cell) for cell in cells]
+    if whole:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("cell", justify="right")
+        table.add_column("what")
+        for column in ("parameters", "tokens", "GPU-hours", "GB"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for number, (cell, cost) in enumerate(zip(cells, estimates, strict=True)):
+            table.add_row(
+                str(number), Text(cell.label), _count(cost.parameters), _count(cost.tokens), _short(cost.gpu_hours),
+                _short(cost.memory_gb),
+            )  # fmt: skip
+        console.print(table)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(cell.kind for cell in cells).items())
+    hours, unknown = costs.total(estimates)
+    console.print(Text(f"{len(cells)} cells: {kinds}"))
+    more = f"; {unknown} cells not counted (their size is known when they run)" if unknown else ""
+    console.print(
+        Text(
+            f"about {_short(hours)} GPU-hours (H100 at 40% of its peak in training, 5% in generation, {costs.TOKENS} tokens an "
+            f"example){more}; largest cell {_short(max((cost.memory_gb or 0.0) for cost in estimates))} GB without activations"
+        )
+    )
+
+
+def print_done(done: Done, cells: Sequence[Cell], folder: Path) -> None:
+    """How many cells are done, failed, waiting for a base that failed."""
+    parts = [f"{done.finished} of {len(cells)} cells done"]
+    parts += [f"{count} {word}" for count, word in ((done.failed, "failed"), (done.blocked, "blocked")) if count]
+    terminal.report_width(_WIDTH).print(Text(f"{', '.join(parts)}, {done.seconds:.0f} s"))
+    terminal.print_written([folder / "manifest.jsonl"])
+
+
+def _count(value: int | None) -> str:
+    if value is None:
+        return "?"
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:,}" if value else ""
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
