@@ -126,29 +126,43 @@ def contrasts(grid: Grid, control: int, *, seed: int = 0) -> Contrasts:
     """Every setting minus `control`, with limits that hold for all at once in 95% of cases (Dunnett 1955).
 
     So they hold for the one that was picked because it was the best. The variance of a contrast has a part from seeds, one from
-    questions, less their interaction, which both contain (two-way random effects); degrees of freedom after Satterthwaite.
+    questions, less their interaction, which both contain (two-way random effects); degrees of freedom after Satterthwaite. The luck
+    of seeds is pooled over settings, as three seeds of one say little; a contrast that scatters more by itself keeps its own.
     """
     off = [table - table[control] for table in grid.tables.values()]  # (K, S, Q) each
     d: Floats = np.mean([o.mean(axis=(1, 2)) for o in off], axis=0)
-    n_tasks, n_seeds = len(off), len(grid.seeds)
-    by_seeds: Floats = np.mean([o.mean(axis=2) for o in off], axis=0)  # (K, S)
-    cov_seeds = _cov(by_seeds) / n_seeds
+    n_tasks = len(off)
     cov_questions = [_cov(o.mean(axis=1)) / (o.shape[2] * n_tasks**2) for o in off]
-    both = np.sum(cov_questions, axis=0)
-    v_seeds, v_questions = np.diag(cov_seeds), np.diag(both)
+    cov_all = np.sum(cov_questions, axis=0)
+    v_questions = np.diag(cov_all)
+    pooled, v_seeds, df_seeds = _seed_variance(np.mean([o.mean(axis=2) for o in off], axis=0), control)
     interaction: Floats = np.sum([_interaction(o) / n_tasks**2 for o in off], axis=0)
     v = np.maximum.reduce([v_seeds, v_questions, v_seeds + v_questions - interaction])
     free = np.flatnonzero(v > 1e-24 * max(1.0, float(np.abs(d).max())) ** 2)
     if not len(free):
         return Contrasts(difference=d, low=None, high=None)
-    parts = [(v_seeds, n_seeds - 1)]
-    parts += [(np.diag(c), o.shape[2] - 1) for c, o in zip(cov_questions, off, strict=True)]
+    parts = [(v_seeds, df_seeds), *((np.diag(c), o.shape[2] - 1) for c, o in zip(cov_questions, off, strict=True))]
     spread = sum((part[free] ** 2 / df for part, df in parts if df > 0), start=np.zeros(len(free)))
     degrees = (v_seeds + v_questions)[free] ** 2 / spread
-    cov = (cov_seeds + both)[np.ix_(free, free)]
+    cov = cov_all[np.ix_(free, free)] + pooled * (np.eye(len(free)) + 1) / 2  # contrasts share the control's luck
     half = np.zeros_like(d)
     half[free] = critical(cov, degrees, seed) * np.sqrt(v[free])
     return Contrasts(difference=d, low=d - half, high=d + half)
+
+
+def _seed_variance(off: Floats, control: int) -> tuple[float, Floats, int]:
+    """What seeds add to the variance of a contrast, from (K, S) contrasts with `control`.
+
+    Returns the value pooled over settings (2 MS / S of settings by seeds in blocks), (K,) the greater of that and each contrast's
+    own, 0 for the control, and the degrees of freedom of the former.
+    """
+    k, s = off.shape
+    df = (k - 1) * (s - 1)
+    rest = off - off.mean(axis=1, keepdims=True) - off.mean(axis=0) + off.mean()
+    pooled = 2 * float((rest**2).sum()) / (df * s) if df else 0.0
+    each: Floats = np.maximum(np.diag(_cov(off)) / s, pooled)
+    each[control] = 0.0
+    return pooled, each, df
 
 
 def critical(cov: Floats, degrees: Floats, seed: int) -> Floats:

@@ -105,6 +105,25 @@ def test_variance_takes_the_interaction_out_once() -> None:
     assert found.high[1] - d.mean() == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(v))
 
 
+def test_seeds_are_pooled_over_settings_but_never_below_a_contrasts_own() -> None:
+    """One question: Dunnett's interval in randomised blocks, sqrt(2 MS / S) with (K - 1)(S - 1) degrees of freedom."""
+    table = np.random.default_rng(12).normal(size=(4, 6, 1)) + np.array([0.0, 0.0, 0.0, 3.0])[:, None, None]
+    table[3] *= [[-1], [3], [1], [0], [4], [2]]
+    x = table[:, :, 0]
+    rest = [x[k, s] - x[k].mean() - x[:, s].mean() + x.mean() for k in range(4) for s in range(6)]
+    pooled = 2 * sum(r**2 for r in rest) / 15 / 6
+    own = [np.var(x[k] - x[0], ddof=1) / 6 for k in range(4)]
+    assert own[1] < pooled < own[3]
+    found = contrasts(align(scores_of(table)), 0)
+    assert found.high is not None
+    c = critical(np.eye(3) + 1, np.full(3, 15.0), 0)[0]
+    assert 2.5 < c < 2.7  # tables of Dunnett: 2.61 for 3 comparisons, two-sided 5%, 15 degrees
+    half = found.high - found.difference
+    assert half[1] == pytest.approx(c * math.sqrt(pooled), rel=0.02)
+    assert half[3] == pytest.approx(c * math.sqrt(own[3]), rel=0.02)
+    assert half[0] == 0.0
+
+
 @pytest.mark.parametrize(("m", "df"), [(2, 5.0), (4, 12.0), (3, 1e7)])
 def test_critical_value_of_independent_contrasts_is_the_maximum_modulus(m: int, df: float) -> None:
     """P(max |t| < c) = E over chi of (2 Phi(c chi) - 1)^m = 0.95."""
