@@ -73,7 +73,7 @@ def probe(
     if init_seed and not from_scratch:
         raise SpectraError("--init-seed is of random weights: give --from-scratch with it.")
     config = ProbeConfig(
-        model=model or DEFAULT_MODEL, tasks=tuple(task.split(",")) if task else (), data=_text(data), text_field=text_field,
+        model=model or DEFAULT_MODEL, tasks=_names(task or ""), data=_text(data), text_field=text_field,
         label_field=label_field, seeds=_seeds(seeds), limit=limit or None, c_grid=_numbers(c_grid), window=window,
         batch_size=batch_size, device=device, precision=precision, from_scratch=from_scratch, init_seed=init_seed,
         cache=_text(cache),
@@ -96,6 +96,10 @@ def _say(text: str) -> None:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path.expanduser())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -119,9 +119,10 @@ def commit(source: str) -> str:
 def _adapter_base(source: str) -> str | None:
     try:
         found = json.loads((Path(source).expanduser() / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        base = found["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(found.get("base_model_name_or_path"))
+    return base if isinstance(base, str) and base else None
 
 
 def embed(

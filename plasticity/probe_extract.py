@@ -46,8 +46,11 @@ class Extractor:
         self._device: torch.device = model.get_input_embeddings().weight.device
         self._dtype: torch.dtype = next(model.parameters()).dtype
         self._batch_size = batch_size
-        known = set(inspect.signature(self._body.forward).parameters)
+        known = inspect.signature(self._body.forward).parameters
         self._options = {"use_cache": False} if "use_cache" in known else {}
+        self._masked = (
+            "attention_mask" in known
+        )  # without one, what follows a token must not matter: `try_padding` looks
         self.equal_lengths = False
         self.last_layer_is_final: bool | None = None
 
@@ -80,15 +83,18 @@ class Extractor:
             ids[row, : len(text)] = torch.tensor(text)
             mask[row, : len(text)] = 1
         last = mask.sum(dim=1) - 1
+        masked = {"attention_mask": mask.to(self._device)} if self._masked else {}
         try:
             with torch.inference_mode():
-                found = self._body(
-                    input_ids=ids.to(self._device), attention_mask=mask.to(self._device), output_hidden_states=True,
-                    **self._options,
-                )  # fmt: skip
+                found = self._body(input_ids=ids.to(self._device), output_hidden_states=True, **masked, **self._options)
                 states = getattr(found, "hidden_states", None)
                 if not states:
                     raise SpectraError(f"{self._name} shows no hidden states; it cannot be probed.")
+                if len({state.shape for state in states}) > 1:
+                    shapes = ", ".join(str(tuple(state.shape)) for state in states)
+                    raise SpectraError(
+                        f"Hidden states of {self._name} have different shapes ({shapes}); it cannot be probed."
+                    )
                 at = (torch.arange(len(texts), device=self._device), last.to(self._device))
                 stacked = torch.stack([state[at] for state in states])
                 final = getattr(found, "last_hidden_state", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -474,6 +475,26 @@ def test_what_is_printed_is_in_the_file(run: Callable[..., Any], base: Path, lab
     ):
         refused = run(*asked, *words)
         assert refused.exit_code == 2 and message in refused.stderr
+
+
+def test_the_command_line_has_the_defaults_of_the_library(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from plasticity import probe as probing
+
+    asked: list[ProbeConfig] = []
+
+    def stop(given: ProbeConfig, out: Path, *, message: object) -> None:
+        asked.append(given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(probing, "probe", stop)
+    monkeypatch.setattr("spectra_cli.common._leave", sys.exit)
+    found = run("--out", tmp_path / "out")
+    assert found.exit_code == 130 and "the same command goes on" in found.stderr
+    run("--task", "sst2, ag_news", "--from-scratch", "--init-seed", 4, "--seeds", "5,")
+    assert asked[0] == ProbeConfig()
+    assert asked[1] == ProbeConfig(tasks=("sst2", "ag_news"), from_scratch=True, init_seed=4, seeds=(5,))
 
 
 @pytest.mark.slow
