@@ -162,14 +162,14 @@ def _recency(train: Pieces, data: Data, config: GapConfig) -> Recency | None:
 
 def _remarks(result: GapResult) -> list[str]:
     said = []
+    if result.se is None:
+        said.append(
+            f"No interval: either side needs {gap_stats.LEAST_DOCUMENTS} documents, and not most of the tokens in one or two; "
+            f"there are {result.train.documents:,} training and {result.val.documents:,} validation documents."
+        )
     for name, side in (("training", result.train), ("validation", result.val)):
-        if side.documents < gap_stats.LEAST_DOCUMENTS:
-            least = gap_stats.LEAST_DOCUMENTS
-            said.append(
-                f"Only {side.documents} {name} documents: an interval over documents needs {least} on either side."
-            )
-        elif side.documents < _FEW:
-            said.append(f"Only {side.documents} {name} documents: the interval is wide and its level approximate.")
+        if result.se is not None and side.documents < _FEW:
+            said.append(f"Only {side.documents} {name} documents: the level of the interval is approximate.")
     if result.se is not None and result.se_windows is not None and result.se_windows > _WIDER * result.se:
         said.append(
             f"Losses in one window go together: over windows the standard error is {result.se_windows:.4g}, over documents "

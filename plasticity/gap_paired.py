@@ -20,7 +20,7 @@ class PairedGap:
 
     Attributes:
         difference: over these windows; so it is not quite the difference of the two results.
-        se, ci95: over documents, resampled with what both lost on them; None with under 5 documents on a side.
+        se, ci95: over documents, resampled with what both lost on them; None with too few on a side.
         train_windows, val_windows: how many are common.
         n_documents: of both sides.
     """

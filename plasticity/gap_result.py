@@ -30,7 +30,7 @@ class Side:
 class Bin:
     """Training windows last seen in the optimizer steps `first_step` to `last_step` (counted from 1); gap = val - train loss.
 
-    `train_loss` and `gap` are None where no window was drawn, `se` and `ci95` with under 5 documents.
+    `train_loss` and `gap` are None where no window was drawn, `se` and `ci95` with too few documents.
     """
 
     first_step: int
@@ -63,10 +63,11 @@ class GapResult:
         step: optimizer steps behind the checkpoint; None of files.
         train_loss, val_loss: mean losses of the checkpoint, nats a predicted token.
         gap: val_loss - train_loss.
-        se: its standard error over documents; ci95: its 95% interval; None where a side has under 5 documents.
+        se: its standard error over documents; ci95: its 95% interval; None where a side has under 8 documents, or one or two
+            of them most of the tokens.
         n_documents: documents of both sides together.
         resampled: what the interval is over; draws: how often.
-        se_windows: the standard error if windows were the independent units: a check; None with under 5 windows on a side.
+        se_windows: the standard error if windows were the independent units: a check; None with under 8 windows on a side.
         train, val: either side.
         bins: by the time training windows were last seen, oldest first; none of files.
         recency: whether the newer half is fitted better; None of files.

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphadecay.data import DataConfig, Windows, order, seen
+from alphadecay.data import DataConfig, Windows, last_seen, order, seen
 from alphadecay.data_build import SplitWriter
 from alphadecay.data_windows import IGNORED, permutation, token_dtype
 from spectra.errors import SpectraError
@@ -91,7 +91,27 @@ def test_documents_of_a_window(
     windows = write(tmp_path_factory.mktemp("w"), documents, window)
     owner = [10 * i for i, ids in enumerate(documents) for _ in range(len(ids) + 1)]
     for i in range(len(windows)):
-        assert windows.documents(i).tolist() == sorted(set(owner[i * window : (i + 1) * window]))
+        inside = owner[i * window : (i + 1) * window]
+        assert windows.documents(i).tolist() == sorted(set(inside))
+        documents_, tokens = windows.pieces(i)
+        assert np.repeat(documents_, tokens).tolist() == inside
+
+
+@given(n=st.integers(1, 40), batch=st.integers(1, 40), steps=st.integers(0, 30), seed=st.integers(0, 5))
+def test_last_seen_is_what_a_look_through_the_run_finds(n: int, batch: int, steps: int, seed: int) -> None:
+    batch = min(batch, n)
+    consumed = seen(n, seed, batch, steps).tolist()
+    last = {window: place for place, window in enumerate(consumed)}
+    found = last_seen(n, seed, batch, steps)
+    assert found.windows.tolist() == sorted(last, key=lambda window: last[window])
+    assert found.last.tolist() == sorted(last.values())
+    assert found.times.tolist() == [consumed.count(window) for window in found.windows]
+
+
+def test_equal_documents_have_equal_hashes(tmp_path: Path) -> None:
+    windows = write(tmp_path, [[2, 3], [4], [2, 3], [2, 3, 4], [3, 2]], 4)
+    a, b, c, d, e = windows.document_hashes().tolist()
+    assert a == c and len({a, b, d, e}) == 4
 
 
 @settings(deadline=None, max_examples=50)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from plasticity.gap_stats import Draws, Estimate, Sums, by_unit, difference, draws, estimate, standard_error
+from plasticity.gap_stats import Draws, Estimate, Sums, by_unit, difference, draws, effective, estimate, standard_error
 
 Sample = Callable[[np.random.Generator, float], Sums]
 
@@ -24,16 +24,36 @@ def test_equal_documents_have_the_textbook_standard_error() -> None:
     assert standard_error(side) == pytest.approx(x.std(ddof=1) / np.sqrt(50))
 
 
-def test_a_resample_is_what_it_says() -> None:
-    """Deviation and variance of every draw, against computing them afresh on the drawn documents."""
+def test_the_standard_error_is_that_of_leaving_documents_out() -> None:
     rng = np.random.default_rng(1)
     side = Sums(loss=rng.gamma(2.0, 5.0, 12), tokens=rng.integers(1, 30, 12).astype(float))
-    made = Draws(side, (5,), 40)
+    without = [np.delete(side.loss, i).sum() / np.delete(side.tokens, i).sum() for i in range(12)]
+    assert standard_error(side) == pytest.approx(np.sqrt(11 / 12 * np.sum((np.array(without) - side.mean) ** 2)))
+
+
+def test_a_resample_is_what_it_says() -> None:
+    """Every draw against computing it afresh on the drawn documents."""
+    rng = np.random.default_rng(1)
+    side = Sums(loss=rng.gamma(2.0, 5.0, 12), tokens=rng.integers(1, 30, 12).astype(float))
     again = np.random.default_rng((5,)).integers(0, 12, (40, 12))
-    for row, deviation, variance in zip(again, made.deviation, made.variance, strict=True):
+    for row, deviation in zip(again, Draws(side, (5,), 40).deviation, strict=True):
         drawn = Sums(loss=side.loss[row], tokens=side.tokens[row])
         assert deviation == pytest.approx(drawn.mean - side.mean, abs=1e-12)
-        assert variance == pytest.approx(standard_error(drawn) ** 2, rel=1e-9)
+
+
+def test_many_equal_documents_get_the_normal_interval() -> None:
+    rng = np.random.default_rng(3)
+    a, b = (Sums(loss=rng.normal(mean, 1.0, 1000), tokens=np.ones(1000)) for mean in (2.0, 1.0))
+    found = estimate(a, b, 0)
+    assert found.ci95 is not None and found.se == pytest.approx(np.sqrt(2 / 1000), rel=0.06)
+    assert found.ci95 == pytest.approx(
+        (found.value - 1.96 * found.se, found.value + 1.96 * found.se), abs=0.1 * found.se
+    )
+
+
+def test_effective_documents() -> None:
+    assert effective(Sums(loss=np.ones(5), tokens=np.full(5, 7.0))) == pytest.approx(5)
+    assert effective(Sums(loss=np.ones(3), tokens=np.array([10.0, 0.001, 0.001]))) == pytest.approx(1, abs=1e-3)
 
 
 def test_memory_is_bounded_without_changing_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,9 +64,11 @@ def test_memory_is_bounded_without_changing_the_draws(monkeypatch: pytest.Monkey
 
 
 def test_few_documents_get_no_interval() -> None:
-    few, many = (Sums(loss=np.arange(1.0, n), tokens=np.ones(n - 1)) for n in (5, 30))
+    few, many = (Sums(loss=np.arange(1.0, n), tokens=np.ones(n - 1)) for n in (8, 30))
     assert draws(few, (0,)) is None
     assert estimate(few, many, 0) == Estimate(value=few.mean - many.mean, se=None, ci95=None)
+    one_long = Sums(loss=np.ones(30), tokens=np.array([1000.0] + [1.0] * 29))
+    assert draws(one_long, (0,)) is None
 
 
 def test_documents_without_spread_get_an_interval_of_no_width() -> None:
@@ -121,6 +143,7 @@ def _coverage(train: Sample, val: Sample, simulations: int, draws_: int) -> floa
 CASES = {
     "unequal documents": (_unequal(60), _unequal(25)),
     "long tails": (_skewed(80), _skewed(30)),
+    "very few": (_unequal(12), _unequal(10)),
     "short documents packed": (_packed(40, 3.0), _packed(20, 3.0)),
     "documents over several windows": (_packed(150, 5.5), _packed(100, 5.5)),
 }
@@ -136,9 +159,9 @@ def test_intervals_cover_the_true_difference(case: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_intervals_cover_the_true_difference_closely(case: str) -> None:
-    """The studentised bootstrap is exact only in the limit: with 25 very unequal documents it misses by a per cent."""
-    share = _coverage(*CASES[case], simulations=4000, draws_=1000)
-    assert abs(share - 0.95) < 0.01 + 3 * np.sqrt(0.95 * 0.05 / 4000), share
+    """No such interval is exact with documents as few and as unequal as here: a per cent and a half is allowed for that."""
+    share = _coverage(*CASES[case], simulations=3000, draws_=400)
+    assert abs(share - 0.95) < 0.015 + 3 * np.sqrt(0.95 * 0.05 / 3000), share
 
 
 def test_windows_as_units_would_be_too_sure() -> None:
