@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticity import adapters
+from plasticity.hub_commit import commit_of
 from plasticity.loading_errors import check_causal, failures, quiet
 from spectra.errors import SpectraError, first_line
 
@@ -137,30 +138,11 @@ def _place(source: str) -> _Place:
         return _Place(
             source=source, where=str(path), adapter=adapter if adapter.is_file() else None, whole=adapters.is_embedded(path)
         )  # fmt: skip
-    commit, adapter_file = _on_hub(source)
+    commit, adapter_file = commit_of(source)
     return _Place(
         source=source, where=source, options={"revision": commit} if commit else {},
         adapter=Path(adapter_file) if adapter_file else None,
     )  # fmt: skip
-
-
-def _on_hub(name: str) -> tuple[str | None, str | None]:
-    """The commit that a hub id stands for now, and its adapter's configuration; None where the hub does not say.
-
-    The file names tell the commit: it is no longer in the configuration that transformers 5 reads.
-    """
-    from transformers.utils.hub import cached_file, extract_commit_hash
-
-    quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
-    try:
-        for file in (adapters.CONFIG, "config.json", "tokenizer_config.json"):
-            found = cached_file(name, file, **quiet)
-            commit = extract_commit_hash(found, None)
-            if commit is not None:
-                return commit, found if file == adapters.CONFIG else None
-    except failures():
-        pass  # said by whatever loads it next
-    return None, None
 
 
 def _tokenizer(place: _Place) -> PreTrainedTokenizerBase:

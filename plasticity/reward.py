@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from alphadecay.data_hub import is_hub_id
+from plasticity.hub_commit import commit_of
+from plasticity.identity import files, tokenizer_hash
 from plasticity.loading_errors import some
-from plasticity.reward_checkpoint import EXPECTED, Place, load_classifier, load_tokenizer
+from plasticity.reward_checkpoint import EXPECTED, load_classifier, load_tokenizer
 from plasticity.reward_file import (
     QuestionRewards,
     RewardListener,
@@ -23,7 +25,7 @@ from plasticity.reward_file import (
     load_rewards,
     score_responses,
 )
-from plasticity.reward_model import Reward, RewardModel, named_pad
+from plasticity.reward_model import Place, Reward, RewardModel, named_pad
 from plasticity.reward_templates import Family, Reader, family_of
 from spectra.errors import SpectraError
 
@@ -35,7 +37,7 @@ __all__ = [
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-def load_reward(
+def load_reward(  # noqa: PLR0913 -- flat: one argument an option of the command
     source: str,
     *,
     template: str | None = None,
@@ -44,6 +46,7 @@ def load_reward(
     device: str = "auto",
     dtype: str = "auto",
     batch_size: int = 16,
+    wait: bool = False,
 ) -> RewardModel:
     """Load a reward model with its tokenizer, and check that its head was trained and padding does not change it.
 
@@ -56,19 +59,22 @@ def load_reward(
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         dtype: `float32`, `bfloat16`, `float16`; `auto`: float32 on a CPU and for harmfulness models, else bfloat16.
         batch_size: most texts at once.
+        wait: leave it on the CPU until `RewardModel.to()` puts it on `device`: what is wrong with it shows early, and another
+            model has the device until then. Its precision and what it says of itself are those on `device`.
 
     Raises:
         SpectraError: it cannot be found or read, is no sequence classifier, does not have the logit, has no tokenizer or no chat
-            template where one is needed; an option out of range.
+            template where one is needed; the device is not there or too small; an option out of range.
     """
     _check(dtype, batch_size)
     name = str(Path(source).expanduser()) if Path(source).expanduser().exists() else source
     if name == source and not Path(source).exists() and not is_hub_id(source):
         raise SpectraError(f"There is no {source}. {EXPECTED} (owner/name).")
-    tokenizer = load_tokenizer(source, name)
+    revision = None if Path(name).exists() else commit_of(name)[0]
+    tokenizer = load_tokenizer(source, name, revision)
     family, why = family_of(source, template, tokenizer)
     place = _place(device, dtype, family)
-    model = load_classifier(source, name, place)
+    model = load_classifier(source, name, revision, place.dtype)
     reader = Reader(
         tokenizer=tokenizer,
         template=family.template,
@@ -77,10 +83,12 @@ def load_reward(
     )
     reader.check()
     made = RewardModel(
-        model=model, reader=reader, logit=_logit(source, logit, family, model), batch_size=batch_size, about={}
-    )
+        model=model, reader=reader, logit=_logit(source, logit, family, model), batch_size=batch_size, about={"model": source},
+        place=place, gpu_dtype=family.gpu_dtype if dtype == "auto" else None,
+    )  # fmt: skip
+    made = made if wait else made.to()
     made = replace(made, equal_lengths=not made.padding_is_harmless())
-    return replace(made, about=_about(source, family, why, made, place))
+    return replace(made, about=_about(source, family, why, made) | {"commit": revision, **files(name)})
 
 
 def _check(dtype: str, batch_size: int) -> None:
@@ -91,9 +99,9 @@ def _check(dtype: str, batch_size: int) -> None:
 
 
 def _place(device: str, dtype: str, family: Family) -> Place:
-    from spectra.devices import resolve
+    from plasticity.devices import placed
 
-    device = resolve(device)
+    device = placed(device)
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else family.gpu_dtype
     return Place(device=device, dtype=dtype)
@@ -105,7 +113,8 @@ def _logit(source: str, logit: int | None, family: Family, model: Any) -> int:
     if found is None and labels > 1:
         named = [str(model.config.id2label.get(i, i)) for i in range(labels)]
         raise SpectraError(
-            f"{source} has {labels} logits ({some(named)}), and a reward is one: name it by its number, logit=0 to {labels - 1}."
+            f"{source} has {labels} logits ({some(named)}), and a reward is one: name it by its number, --reward-logit 0 to "
+            f"{labels - 1}."
         )
     found = found or 0
     if not 0 <= found < labels:
@@ -125,13 +134,13 @@ def _limit(source: str, asked: int | None, family: Family, model: Any, tokenizer
     return asked
 
 
-def _about(source: str, family: Family, why: str, made: RewardModel, place: Place) -> dict[str, Any]:
-    reader, config = made.reader, made.model.config
+def _about(source: str, family: Family, why: str, made: RewardModel) -> dict[str, Any]:
+    reader, config, place = made.reader, made.model.config, made.place
     chat = family.template == "chat"
     return {
         "kind": "reward",
         "model": source,
-        "commit": getattr(config, "_commit_hash", None),
+        "tokenizer_sha256": tokenizer_hash(reader.tokenizer),
         "class": type(made.model).__name__,
         "family": family.name,
         "family_by": why,

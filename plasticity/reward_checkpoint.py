@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plasticity.loading_errors import check_shapes, failures, quiet, some
@@ -15,16 +14,8 @@ EXPECTED = "Expected a folder with a sequence-classification checkpoint and its 
 _OFFLINE = "without a network, download it elsewhere and name the folder"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where the model runs, and in which precision."""
-
-    device: str
-    dtype: str
-
-
-def load_tokenizer(source: str, name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer; `source` is what the user said, `name` what transformers is told.
+def load_tokenizer(source: str, name: str, revision: str | None) -> PreTrainedTokenizerBase:
+    """The tokenizer; `source` is what the user said, `name` what transformers is told, `revision` a commit on the hub.
 
     Raises:
         SpectraError: there is none, or it cannot be had.
@@ -33,7 +24,7 @@ def load_tokenizer(source: str, name: str) -> PreTrainedTokenizerBase:
 
     try:
         with quiet():
-            found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+            found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **_at(revision))
     except failures() as error:
         raise SpectraError(
             f"{source} has no tokenizer that can be loaded ({first_line(error).rstrip('.')}). {EXPECTED}; {_OFFLINE}."
@@ -43,11 +34,11 @@ def load_tokenizer(source: str, name: str) -> PreTrainedTokenizerBase:
     return found
 
 
-def load_classifier(source: str, name: str, place: Place) -> Any:
-    """The model with all its weights, on its device, in evaluation mode.
+def load_classifier(source: str, name: str, revision: str | None, dtype: str) -> Any:
+    """The model with all its weights, on the CPU, in evaluation mode.
 
     Raises:
-        SpectraError: it is no sequence classifier, an adapter, cannot be had or does not fit on the device.
+        SpectraError: it is no sequence classifier, an adapter, or cannot be had.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -55,12 +46,16 @@ def load_classifier(source: str, name: str, place: Place) -> Any:
 
     try:
         with quiet():
-            if find_adapter_config_file(name) is not None:
+            if find_adapter_config_file(name, revision=revision) is not None:
                 raise SpectraError(
                     f"{source} is an adapter. Merge it into its base (peft's merge_and_unload) and name the result."
                 )
             model, info = AutoModelForSequenceClassification.from_pretrained(
-                name, dtype=getattr(torch, place.dtype), output_loading_info=True, ignore_mismatched_sizes=True
+                name,
+                dtype=getattr(torch, dtype),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **_at(revision),
             )
     except failures() as error:
         raise SpectraError(
@@ -68,13 +63,11 @@ def load_classifier(source: str, name: str, place: Place) -> Any:
             f"{_OFFLINE}."
         ) from error
     _check_weights(source, model, info)
-    try:
-        return model.eval().to(place.device)
-    except (RuntimeError, AssertionError) as error:
-        raise SpectraError(
-            f"{source} cannot be put on {place.device!r} ({first_line(error).rstrip('.')}). Choose cpu, or a cuda device that is "
-            "there and has room."
-        ) from error
+    return model.eval()
+
+
+def _at(revision: str | None) -> dict[str, Any]:
+    return {"revision": revision} if revision else {}
 
 
 def _check_weights(source: str, model: Any, info: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from plasticity.reward_templates import Reader, Tokens
@@ -43,15 +43,25 @@ class Reward:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a model runs, and in which precision."""
+
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RewardModel:
     """A sequence-classification checkpoint, ready to score; made by `reward.load_reward`.
 
     Attributes:
-        model: on its device, in its precision, in evaluation mode.
+        model: in its precision, in evaluation mode; on its device, or still on the CPU.
         reader: template, tokenizer and limit.
         logit: which output is the reward.
         batch_size: most texts at once.
         about: what the rewards depend on.
+        place: where it is to run.
+        gpu_dtype: its precision on a GPU, where none was asked for.
         equal_lengths: only texts of one length go together, for a model that padding changes.
     """
 
@@ -60,6 +70,8 @@ class RewardModel:
     logit: int
     batch_size: int
     about: Mapping[str, Any]
+    place: Place
+    gpu_dtype: str | None = None
     equal_lengths: bool = False
 
     def describe(self) -> Mapping[str, Any]:
@@ -68,6 +80,24 @@ class RewardModel:
         For the header of a file of rewards: resuming with anything else is refused. The batch size is not among it.
         """
         return dict(self.about)
+
+    def to(self, device: str | None = None) -> RewardModel:
+        """The same on a device; None: the one that it was loaded for. The model itself is moved, not copied.
+
+        On a GPU it takes the precision of its kind, unless one was asked for.
+
+        Raises:
+            SpectraError: the device is not there, or has no room.
+        """
+        import torch
+
+        from plasticity.devices import placed, put
+
+        where = self.place.device if device is None else placed(device)
+        dtype = self.gpu_dtype if self.gpu_dtype and where != "cpu" else self.place.dtype
+        put(self.model, where, getattr(torch, dtype), name=str(self.about.get("model")))
+        moved = replace(self, place=Place(device=where, dtype=dtype))
+        return replace(moved, about={**self.about, "device": where.partition(":")[0], "dtype": dtype})
 
     def score(self, pairs: Sequence[tuple[str, str]], names: Sequence[str] = ()) -> list[Reward]:
         """A reward for each (question, response), in their order.
@@ -87,8 +117,8 @@ class RewardModel:
             if not math.isfinite(value):
                 name = names[index] if names else f"pair {index}"
                 raise SpectraError(
-                    f"The reward of {name} is {value}. {self.about.get('model')} runs in {self.about.get('dtype')}: choose "
-                    "bfloat16 or float32 where that is float16; otherwise its weights are damaged."
+                    f"The reward of {name} is {value}. The weights of {self.about.get('model')} are damaged, or "
+                    f"{self.place.dtype} is too narrow for them. Copy it again; rewards of a CPU (--device cpu) are in float32."
                 )
         return [Reward(value=v, tokens=len(t.ids), truncated=t.cut) for v, t in zip(values, read, strict=True)]
 
@@ -119,8 +149,12 @@ class RewardModel:
             rewards: list[float] = self._logits(rows)[:, self.logit].tolist()
         except torch.OutOfMemoryError as error:
             raise SpectraError(
-                f"Out of device memory with {len(rows)} texts of up to {max(map(len, rows))} tokens; go on with batch_size "
-                f"below {self.batch_size}, or with fewer max_tokens."
+                f"Out of device memory with {len(rows)} texts of up to {max(map(len, rows))} tokens for the reward model; resume "
+                + (
+                    f"with --batch-size below {len(rows)}."
+                    if len(rows) > 1
+                    else "on a larger device, or with --device cpu."
+                )
             ) from error
         return rewards
 

@@ -206,7 +206,7 @@ def test_a_head_that_was_never_trained_is_refused(shelf: Path, tmp_path: Path) -
 
 
 def test_the_logit_must_be_there_and_named(shelf: Path) -> None:
-    with pytest.raises(SpectraError, match=r"has 3 logits \(bad, fair, good\).*logit=0 to 2"):
+    with pytest.raises(SpectraError, match=r"has 3 logits \(bad, fair, good\).*--reward-logit 0 to 2"):
         load_reward(str(shelf / "three"), device="cpu")
     for logit in (3, -1):
         with pytest.raises(SpectraError, match=rf"no logit {logit}: it has 3"):
@@ -266,7 +266,8 @@ def test_sources_that_cannot_be_had(shelf: Path, tmp_path: Path, monkeypatch: py
         ({"max_tokens": 513}, "made for 1 to 512"),
         ({"max_tokens": 0}, "made for 1 to 512"),
         ({"max_tokens": 9}, "less than the template has"),
-        ({"device": "toaster"}, "cannot be put on 'toaster'"),
+        ({"device": "toaster"}, "expected auto, cpu, cuda"),
+        ({"device": "meta"}, "expected auto, cpu, cuda"),
     ],
 )
 def test_options_out_of_range(shelf: Path, options: dict[str, Any], said: str) -> None:
@@ -291,7 +292,9 @@ def test_too_little_memory_is_said(shelf: Path, monkeypatch: pytest.MonkeyPatch)
 
     model = load_reward(str(shelf / "llama"), device="cpu", batch_size=3)
     monkeypatch.setattr(model.model, "forward", fail)
-    with pytest.raises(SpectraError, match=r"with 3 texts of up to .* tokens; go on with batch_size below 3"):
+    with pytest.raises(
+        SpectraError, match=r"with 3 texts of up to .* tokens for the reward model; resume with --batch-size below 3"
+    ):
         model.score(pairs(9))
 
 
