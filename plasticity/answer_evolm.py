@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from plasticity.answer_extract import boxed
-from plasticity.answer_pool import POOL
+from plasticity.answer_pool import POOL, Outcome
 
 LAST_CHARACTERS = 128
 
@@ -36,8 +36,8 @@ def extract_evolm(response: str) -> str | None:
 
 
 @lru_cache(maxsize=200_000)
-def equal_evolm(first: str, second: str, *, seconds: float = 8.0) -> bool:
+def judge_evolm(first: str, second: str, *, seconds: float = 8.0) -> Outcome:
     """Their comparison: math-verify on the bare texts, both directions (four seconds each there, eight together here)."""
     if not first or not second:
-        return False
-    return POOL.check(first, second, seconds=seconds, box=False) == "same"
+        return "different"
+    return POOL.check(first, second, seconds=seconds, box=False)

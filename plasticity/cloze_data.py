@@ -16,6 +16,7 @@ from .tasks.base import Drop, Question, Row, Task
 from .tasks.loading import upstream_rows
 from .tasks.report import fingerprint
 from .tasks.rows import local_files
+from .tasks.user_code import check_item, user_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ def cloze_rows(task: Task, data: Path | None, limit: int | None) -> ClozeRows:
             except Drop as reason:
                 dropped[str(reason)] += 1
                 continue
+            check_item(task, question, f"row {read} of the test split")
             if not 0 <= int(question.gold) < len(question.choices):
                 raise IndexError(f"its answer is choice {question.gold} of {len(question.choices)}, counted from 0")
             questions.append(question)
@@ -66,7 +68,8 @@ def cloze_rows(task: Task, data: Path | None, limit: int | None) -> ClozeRows:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise SpectraError(
             f"Row {read or 1} of the test split of {header.name} cannot be read ({type(error).__name__}: {error}). "
-            f"Expected the fields {', '.join(header.test[0].fields)} as upstream has them. Repair or remove it."
+            f"Expected the fields {', '.join(header.test[0].fields)} as upstream has them. Repair or remove it"
+            f"{f', or mend {file}' if (file := user_file(task)) else ''}."
         ) from error
     if not rows:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in dropped.items()) or "no rows"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import math
 import os
 import random
 import sys
@@ -28,12 +29,14 @@ def language_model(model: Any, tokenizer: Any, *, batch_size: int, max_length: i
     from the left because context and continuation were longer than the window. Long work is said every half minute.
 
     Raises:
-        SpectraError: while scoring, where a continuation has no tokens or does not fit into the window.
+        SpectraError: while scoring, where a continuation has no tokens or does not fit into the window, or a log-likelihood is not
+            finite.
     """
     from lm_eval.models.huggingface import HFLM  # type: ignore[import-untyped]
 
     class Loaded(HFLM):  # type: ignore[misc]
         scored = truncated = done = 0
+        looked = False
         said = time.monotonic()
 
         def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
@@ -45,11 +48,18 @@ def language_model(model: Any, tokenizer: Any, *, batch_size: int, max_length: i
                     )
                 self.truncated += len(context) + len(continuation) > self.max_length + 1
             self.scored += len(requests)
-            return super()._loglikelihood_tokens(requests, *args, **kwargs)
+            found = super()._loglikelihood_tokens(requests, *args, **kwargs)
+            if not all(math.isfinite(one[0]) for one in found):
+                raise _not_finite(self.model)
+            return found
 
         def _model_call(self, inps: Any, *args: Any, **kwargs: Any) -> Any:
             self._tell(len(inps))
-            return super()._model_call(inps, *args, **kwargs)
+            logits = super()._model_call(inps, *args, **kwargs)
+            if not self.looked and logits.isnan().any():  # at once, and not after hours
+                raise _not_finite(self.model)
+            self.looked = True
+            return logits
 
         def _model_generate(self, context: Any, *args: Any, **kwargs: Any) -> Any:
             self._tell(len(context))
@@ -68,6 +78,14 @@ def language_model(model: Any, tokenizer: Any, *, batch_size: int, max_length: i
         batch_size=batch_size,
         max_length=max_length,
         softmax_dtype="float32",  # lm-eval's default, the model's, leaves three digits of a bfloat16 model's sums
+    )
+
+
+def _not_finite(model: Any) -> SpectraError:
+    dtype = str(model.dtype).removeprefix("torch.")
+    return SpectraError(
+        f"The model's log-likelihoods are not finite (NaN or infinite) in {dtype}, and nothing can be scored by them. Its weights "
+        "are damaged, or float16 is too narrow for them: try --precision fp32."
     )
 
 

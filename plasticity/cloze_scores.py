@@ -10,6 +10,8 @@ from typing import Any
 
 from .scores import ScoreValue, mean_score
 
+_SHARES = ("acc", "exact_match", "em")  # metrics in [0, 1]; of others it is not known
+
 
 @dataclass
 class Found:
@@ -37,7 +39,7 @@ def found(results: Mapping[str, Any], loaded: Mapping[str, Any], name: str, seed
         for metric, chosen, value, stderr in _aggregates(results["results"].get(part, {})):
             key = f"{'' if part == name else f'{part}/'}{_named(metric, chosen)}"
             by_document = [_values(samples[member], metric, chosen) for member in members]
-            made.scores[key] = _score(by_document, value, averages.get(metric, True), seed)
+            made.scores[key] = _score(by_document, value, averages.get(metric, True), metric.startswith(_SHARES), seed)
             if stderr is not None:
                 made.stderr[key] = stderr
             made.higher_is_better[key] = results["higher_is_better"].get(part, {}).get(metric)
@@ -58,15 +60,15 @@ def _aggregates(entry: Mapping[str, Any]) -> Iterator[tuple[str, str, float, flo
     for key, value in entry.items():
         metric, comma, chosen = key.rpartition(",")
         if comma and not metric.endswith("_stderr") and _is_number(value):
-            stderr = entry.get(f"{metric}_stderr,{chosen}")
-            yield metric, chosen, float(value), float(stderr) if stderr is not None and _is_number(stderr) else None
+            stderr: Any = entry.get(f"{metric}_stderr,{chosen}")
+            yield metric, chosen, float(value), float(stderr) if _is_number(stderr) and math.isfinite(stderr) else None
 
 
-def _score(by_document: list[list[Any]], value: float, averaged: bool, seed: int) -> ScoreValue:
+def _score(by_document: list[list[Any]], value: float, averaged: bool, share: bool, seed: int) -> ScoreValue:
     """lm-eval's value; with an interval where it is the mean of the numbers of all documents."""
     values = [one for values in by_document for one in values]
     if averaged and values and all(_is_number(one) and math.isfinite(one) for one in values):
-        score = mean_score([float(one) for one in values], seed=seed)
+        score = mean_score([float(one) for one in values], seed=seed, share=share)
         if score.value is not None and math.isclose(score.value, value, rel_tol=1e-9, abs_tol=1e-12):
             return score
     return ScoreValue(value=value if math.isfinite(value) else None, ci95=None, n=len(values))
@@ -83,7 +85,7 @@ def _records(name: str, task: Any, samples: Sequence[Mapping[str, Any]]) -> Iter
         if sample["doc_id"] not in records:
             records[sample["doc_id"]] = {"task": name, "id": sample["doc_hash"], "metrics": {}, **_chosen(task, sample)}
         for metric in sample["metrics"]:
-            if _is_number(sample[metric]):
+            if _is_number(sample[metric]) and math.isfinite(sample[metric]):
                 records[sample["doc_id"]]["metrics"][_named(metric, sample["filter"])] = float(sample[metric])
     yield from records.values()
 

@@ -62,6 +62,39 @@ def load(path: Path, form: Format[T]) -> tuple[dict[str, Any], list[T]]:
     return header, records
 
 
+def check_header(path: Path, wanted: Mapping[str, Any]) -> None:
+    """Refuse a file that was begun with something else than `wanted` (some entries of a header); reads its first line alone.
+
+    Nothing there, or a header that was cut short, is fine: it will be begun anew.
+
+    Raises:
+        SpectraError: an entry of `wanted` differs; says which.
+    """
+    try:
+        with path.open("rb") as f:
+            found = json.loads(f.readline())["header"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # opening it says what is wrong
+    known: Any = json.loads(json.dumps(wanted))
+    _refuse_others(path, {key: _like(found.get(key), value) for key, value in known.items()}, known)
+
+
+def _like(found: Any, wanted: Any) -> Any:
+    """An entry of a header with the keys of `wanted` alone, where both are objects."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return {key: _like(found.get(key), value) for key, value in wanted.items()}
+    return found
+
+
+def _refuse_others(path: Path, found: Any, wanted: Any) -> None:
+    different = _differences(found, wanted)
+    if different:
+        raise SpectraError(
+            f"{path} was begun with another {'; '.join(different)}. Resume with what it was begun with, or delete {path.name} to "
+            "make it anew, or choose another folder."
+        )
+
+
 class RecordFile(Generic[T]):
     """The file while it grows; a context manager. One process at a time holds it."""
 
@@ -140,12 +173,7 @@ class RecordFile(Generic[T]):
         with self.path.open("rb") as f:
             header, records, length = _parse(f, self.path, self._form)
         if header is not None:
-            different = _differences(header, self.header)
-            if different:
-                raise SpectraError(
-                    f"{self.path} was begun with another {'; '.join(different)}. Resume with what it was begun with, or "
-                    "choose another file."
-                )
+            _refuse_others(self.path, header, self.header)
         self.records = {self._form.key(record): record for record in records}
         return length
 

@@ -66,9 +66,9 @@ class Profile:
         if not self.mathematics:
             return "same" if self.task.equal(first, second) else "different"
         if self.name == "evolm":
-            from plasticity.answer_evolm import equal_evolm
+            from plasticity.answer_evolm import judge_evolm
 
-            return "same" if equal_evolm(first, second) else "different"
+            return judge_evolm(first, second)
         return judge(first, second)
 
 

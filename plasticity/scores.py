@@ -1,6 +1,7 @@
 """Scores of sampled responses, each with a confidence interval by bootstrap over questions. Source: docs/methods, "Scores".
 
-A question is a list of samples in the order they were drawn. Ties go to the first. Intervals: percentile, 2000 seeded draws.
+A question is a list of samples in the order they were drawn. Ties go to the first. Intervals: percentile, 2000 seeded draws; of
+shares that are all 0 or all 1, where every draw is the same, Clopper and Pearson's exact one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreValue:
-    """A mean over `n` questions; value and interval are None where n = 0; of no width where n = 1 or all are equal."""
+    """A mean over `n` questions; value and interval are None where n = 0.
+
+    The interval is a bootstrap's; of a share (a score in [0, 1]) whose values are all 0 or all 1 it is Clopper and Pearson's: 0 of
+    100 right is 0 to 0.036. It has no width where other values are all equal: n = 1 of them, say, tells nothing of the spread.
+    """
 
     value: float | None
     ci95: tuple[float, float] | None
@@ -37,11 +42,19 @@ class ScoreValue:
 Question = Sequence[Sample]
 
 
-def mean_score(values: Sequence[float], *, seed: int = 0) -> ScoreValue:
-    """Mean of one number a question, with its 95% percentile bootstrap interval."""
+def mean_score(values: Sequence[float], *, seed: int = 0, share: bool = True) -> ScoreValue:
+    """Mean of one number a question, with its 95% interval; see `ScoreValue`.
+
+    Args:
+        share: whether the numbers are shares, in [0, 1] (rewards are not).
+    """
     if not values:
         return ScoreValue(value=None, ci95=None, n=0)
     x = np.asarray(values, dtype=float)
+    if share and x[0] in (0.0, 1.0) and (x == x[0]).all():
+        from plasticity.stats_proportion import proportion_interval
+
+        return ScoreValue(value=float(x[0]), ci95=proportion_interval(int(x.sum()), len(x)).ci95, n=len(x))
     rng = np.random.default_rng(seed)
     step = max(1, 2_000_000 // len(x))  # draws at a time: bounded memory
     parts = [x[rng.integers(0, len(x), (min(step, _DRAWS - at), len(x)))].mean(axis=1) for at in range(0, _DRAWS, step)]
@@ -101,11 +114,16 @@ def _rewards(question: Question) -> list[float]:
     return rewards
 
 
+def best(question: Question) -> Sample:
+    """The sample of the highest reward; raises `SpectraError` where one has none."""
+    return question[int(np.argmax(_rewards(question)))]
+
+
 def rm_at_k(questions: Sequence[Question], *, seed: int = 0) -> ScoreValue:
     """Share of questions whose sample of the highest reward is correct."""
-    return mean_score([float(q[int(np.argmax(_rewards(q)))].correct) for q in questions], seed=seed)
+    return mean_score([float(best(q).correct) for q in questions], seed=seed)
 
 
 def orm_score(questions: Sequence[Question], *, seed: int = 0) -> ScoreValue:
     """Mean over questions of the mean reward of their samples."""
-    return mean_score([float(np.mean(_rewards(q))) for q in questions], seed=seed)
+    return mean_score([float(np.mean(_rewards(q))) for q in questions], seed=seed, share=False)

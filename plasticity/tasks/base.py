@@ -110,6 +110,11 @@ class Question:
     key: str = ""
 
 
+def text(value: object) -> str:
+    """A field of a row as text, without blanks around it; a null is an empty one, not the word None."""
+    return "" if value is None else str(value).strip()
+
+
 class Drop(Exception):  # noqa: N818 -- not an error: a row that a cleaning rule leaves out
     """Raised by `example` and `question` for a row that is left out; the reason is counted and shown."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import Drop
+from .base import Drop, Header
 
 LETTERS = "ABCDEFGHIJ"
 NO_QUESTION = "no question"
@@ -47,10 +47,24 @@ def concluded(reasoning: str, answer: str) -> str:
     return f"{reasoning.strip()}\n{conclusion}" if reasoning.strip() else conclusion
 
 
-def guessing(chance: float) -> dict[str, float | None]:
-    """What drawing an option at random scores, 16 times (METHODS.md, section 3).
+def guessing(chance: float, k: int = 16) -> dict[str, float | None]:
+    """What drawing an option at random scores, k times (METHODS.md, section 3).
 
-    Pass@16 is 1 - (1 - p)^16. Correct ratio is over questions with at least one correct answer: p / pass@16.
+    Pass@k is 1 - (1 - p)^k. Correct ratio is over questions with at least one correct answer: p / pass@k.
     """
-    passed = 1 - (1 - chance) ** 16
-    return {"greedy": chance, "maj@16": chance, "pass@16": passed, "correct_ratio": chance / passed}
+    passed = 1 - (1 - chance) ** k
+    return {"greedy": chance, f"maj@{k}": chance, f"pass@{k}": passed, "correct_ratio": chance / passed}
+
+
+def baseline_of(header: Header, k: int) -> dict[str, float | None]:
+    """A header's baseline, which is stated for 16 samples, for k of them: worked out again from the chance of a single guess.
+
+    Without such a chance (`greedy` in the header), what depends on k is None.
+    """
+    chance = header.baseline.get("greedy")
+    if k in (0, 16):
+        return dict(header.baseline)
+    drawn = guessing(chance, k) if chance else {}
+    names = {name: name.replace("@16", f"@{k}") for name in header.baseline}
+    kept = {"greedy", *(name for name in header.baseline if name != "correct_ratio" and "@16" not in name)}
+    return {ours: header.baseline[name] if name in kept else drawn.get(ours) for name, ours in names.items()}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from spectra.errors import SpectraError
 
 from .base import Example, Task
+from .user_code import expect, named
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +31,11 @@ class Encoded:
 
 def prompt_ids(task: Task, question: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """What a model sees before its response."""
-    return _ids(task.prompt(question), tokenizer)
+    what = f"the question {question[:60]!r}"
+    with named(task, "prompt", what):
+        text = task.prompt(question)
+    expect(task, "prompt", what, text, str, "a text (str)")
+    return _ids(text, tokenizer)
 
 
 def encode(task: Task, example: Example, tokenizer: PreTrainedTokenizerBase) -> Encoded:
@@ -44,7 +49,10 @@ def encode(task: Task, example: Example, tokenizer: PreTrainedTokenizerBase) -> 
             f"The tokenizer {tokenizer.name_or_path or type(tokenizer).__name__} has no EOS token, which ends every response. "
             "Set eos_token in its tokenizer_config.json."
         )
-    response = _ids(task.completion(example.response), tokenizer)
+    with named(task, "completion", f"example {example.id}"):
+        text = task.completion(example.response)
+    expect(task, "completion", f"example {example.id}", text, str, "a text (str)")
+    response = _ids(text, tokenizer)
     if not example.response.strip() or not response:
         raise SpectraError(
             f"Example {example.id} of {task.header.name} has no target tokens: its response is {example.response!r}. "

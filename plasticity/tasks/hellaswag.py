@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import ClassVar
 
-from .base import Drop, Example, Header, Question, Row, Source, Task
+from .base import Drop, Example, Header, Question, Row, Source, Task, text
 
 NO_LABEL = "no label"
 _TRAIN = Source(
@@ -50,9 +50,9 @@ class HellaSwag(Task):
 
     def question(self, row: Row, index: int, part: str) -> Question:
         """Labels are texts upstream, empty in the test split."""
-        if str(row["label"]).strip() == "":
+        if text(row["label"]) == "":
             raise Drop(NO_LABEL)
-        context = _clean(f"{row['activity_label']}: {row['ctx_a']} {str(row['ctx_b']).capitalize()}")
+        context = _clean(f"{row['activity_label']}: {row['ctx_a']} {str(row['ctx_b'] or '').capitalize()}")
         endings = tuple(_clean(str(ending)) for ending in row["endings"])
         return Question(
             id=f"hellaswag-{index}", question=context, gold=str(int(row["label"])), choices=endings, part=part

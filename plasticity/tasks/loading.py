@@ -2,6 +2,7 @@
 
 A training row whose question is also in the test split is dropped, and counted as `overlap`. Equal means: the same text but for
 case and spacing. Rows are otherwise left as they are: repeated training questions stay (MetaMathQA has them on purpose).
+A limit is a sample of the whole split, drawn by hash: always the same one, and each part in it with the share that it has.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from spectra.errors import SpectraError
 from .base import Drop, Example, Question, Row, Source, Task
 from .report import Loaded, LoadReport, fingerprint, question_key
 from .rows import from_hub, local_files, matches, read
+from .user_code import check_item, user_file
 
 Split = Literal["train", "test"]
 OVERLAP = "question is in the test split"
@@ -57,19 +59,19 @@ def load(
 ) -> Loaded[Example] | Loaded[Question]:
     """A split of a task: of the local files `data` (a file is the split asked for), else from the hub or the generator.
 
-    With `limit`, reading stops after that many kept rows a source and the first `limit` are returned, in turn over the sources;
-    held-out splits and samples are still cut from all rows.
+    With `limit`, that many of the items are drawn by hash, of all parts together, and kept in their order; the report says so.
 
     Raises:
         SpectraError: no data, wrong fields (found, expected, the first bad row), nothing left after cleaning, no network.
     """
     path = data.expanduser() if data is not None else None
-    batch = _read(task, split, path, limit)
+    batch = _read(task, split, path)
     overlap = None
     if split == "train":
         overlap = _drop_overlap(task, batch, path)
-    if limit is not None:
-        batch.keep(_in_turn(batch.items, limit), f"beyond the limit of {limit}")
+    if limit is not None and limit < len(batch.items):
+        batch.remarks.append(f"a random sample, always the same: {limit:,} of {len(batch.items):,}")
+        batch.keep(_drawn(batch.items, limit), f"beyond the limit of {limit}")
     if not batch.items:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in batch.dropped.items()) or "no rows"
         raise SpectraError(
@@ -85,6 +87,20 @@ def load(
     if split == "train":
         return Loaded(items=tuple(item for item in batch.items if isinstance(item, Example)), report=report)
     return Loaded(items=tuple(item for item in batch.items if isinstance(item, Question)), report=report)
+
+
+def first_example(task: Task) -> Example:
+    """The first training example of the hub data set that is kept, without reading the rest.
+
+    Raises:
+        SpectraError: as `load`.
+    """
+    for number, (source, row, where) in enumerate(_rows(task, "train", None, streaming=True)):
+        with contextlib.suppress(Drop):
+            item = _made(task, "train", row, number, source.part, where)
+            assert isinstance(item, Example)
+            return item
+    raise SpectraError(f"Nothing is left of the train split of {task.header.name}: every row is dropped.")
 
 
 def upstream_rows(task: Task, split: Split, data: Path | None = None) -> Iterator[Row]:
@@ -123,24 +139,18 @@ def _is_cut(task: Task, data: Path | None) -> bool:
     return data is None or not data.is_dir() or not local_files(data, task.header, "test")
 
 
-def _rows(
-    task: Task, split: Split, data: Path | None, full: set[Source] | None = None
-) -> Iterator[tuple[Source, Row, str]]:
-    """Source, row as it is there, and where it stands; a source that the caller puts into `full` is read no further.
+def _rows(task: Task, split: Split, data: Path | None, *, streaming: bool = False) -> Iterator[tuple[Source, Row, str]]:
+    """Source, row as it is there, and where it stands.
 
-    Without `full`, whole hub data sets are downloaded (and cached); with it, they are read over the network as needed.
+    Hub data sets are downloaded whole (and cached); `streaming`: read over the network as needed.
     """
     sources = _sources(task, split)
-    streaming = full is not None
-    full = full if full is not None else set()
     if data is None:
         for source in sources:
             rows = from_hub(source, streaming=streaming) if source.hub else iter(task.generated(split))
             for number, row in enumerate(rows, 1):
                 where = f"Row {number} of {source.hub or task.header.name}"
                 yield _source_of(row, (source,), where), row, where
-                if source in full:
-                    break
         return
     files = _files(task, split, data)
     if not files:
@@ -154,8 +164,6 @@ def _rows(
         for number, row in enumerate(read(path), 1):
             where = f"Row {number} of {path}"
             yield _source_of(row, of_file, where), row, where
-            if full.issuperset(of_file):
-                break
 
 
 def _source_of(row: Row, sources: tuple[Source, ...], where: str) -> Source:
@@ -171,36 +179,20 @@ def _source_of(row: Row, sources: tuple[Source, ...], where: str) -> Source:
     )
 
 
-def _read(task: Task, split: Split, data: Path | None, limit: int | None) -> _Batch:
+def _read(task: Task, split: Split, data: Path | None) -> _Batch:
     """Rows -> items, cleaned and counted; held-out questions and samples cut."""
     batch = _Batch()
     cut = _is_cut(task, data)
     sampled = any(source.sample is not None for source in _sources(task, split))
-    early = limit if not (cut or sampled) else None
-    kept: Counter[Source] = Counter()
     of: dict[int, Source] = {}
-    full: set[Source] = set()
     asked: set[str] = set()
-    for source, row, where in _rows(task, split, data, full if early is not None else None):
-        if source in full:
-            continue
+    for source, row, where in _rows(task, split, data):
         batch.read += 1
         try:
-            known = task.upstream(row)
-            if cut:
-                asked.add(question_key(task.question(known, batch.read - 1, source.part)))
-            item = _item(task, split, known, batch.read - 1, source.part)
+            item = _made(task, split, row, batch.read - 1, source.part, where, asked if cut else None)
         except Drop as reason:
             batch.dropped[str(reason)] += 1
             continue
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise SpectraError(
-                f"{where} is not a row of {task.header.name}: {type(error).__name__}: {error}; got {_brief(row)}. "
-                f"See plasticity tasks {task.header.name} for what a row is."
-            ) from error
-        kept[source] += 1
-        if kept[source] == early:
-            full.add(source)
         of[id(item)] = source
         batch.items.append(item)
     if cut:
@@ -210,15 +202,51 @@ def _read(task: Task, split: Split, data: Path | None, limit: int | None) -> _Ba
     return batch
 
 
+def _made(
+    task: Task, split: Split, row: Row, index: int, part: str, where: str, asked: set[str] | None = None
+) -> Example | Question:
+    """A row as an item; the key of its question is added to `asked`, whether or not it can be trained on.
+
+    Raises:
+        Drop: a cleaning rule leaves it out.
+        SpectraError: it is not a row of this task, or a user's task fails on it.
+    """
+    try:
+        known = task.upstream(row)
+        if asked is not None:
+            question = task.question(known, index, part)
+            check_item(task, question, where)
+            asked.add(question_key(question))
+        item = _item(task, split, known, index, part)
+    except (Drop, SpectraError):
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise _not_a_row(task, where, row, error) from error
+    except Exception as error:
+        if user_file(task) is None:
+            raise
+        raise _not_a_row(task, where, row, error) from error
+    check_item(task, item, where)
+    return item
+
+
+def _not_a_row(task: Task, where: str, row: Row, error: Exception) -> SpectraError:
+    file = user_file(task)
+    remedy = f"See plasticity tasks {task.header.name} for what a row is" if file is None else f"Repair it, or {file}"
+    return SpectraError(
+        f"{where} is not a row of {task.header.name}: {type(error).__name__}: {error}; got {_brief(row)}. {remedy}."
+    )
+
+
 def _item(task: Task, split: Split, row: Row, index: int, part: str) -> Example | Question:
     if split == "test":
         return task.question(row, index, part)
     made = task.example(row, index)
-    return dataclasses.replace(made, part=part) if part and not made.part else made
+    return dataclasses.replace(made, part=part) if part and isinstance(made, Example) and not made.part else made
 
 
 def _brief(row: Row) -> str:
-    return ", ".join(f"{name}={str(value)[:30]!r}" for name, value in row.items())[:200]
+    return ", ".join(f"{name}={str(value)[:30]!a}" for name, value in row.items())[:200]
 
 
 def _hold_out(task: Task, split: Split, batch: _Batch, keys: set[str]) -> None:
@@ -256,17 +284,13 @@ def _sample(task: Task, split: Split, batch: _Batch, of: dict[int, Source]) -> N
     batch.keep([item for item in batch.items if id(item) in chosen], SAMPLED)
 
 
-def _in_turn(items: list[Example | Question], limit: int) -> list[Example | Question]:
-    """The first `limit` items, as evenly over the parts as they allow, in their order."""
-    queues: dict[str, list[int]] = {}
-    for index, item in enumerate(items):
-        queues.setdefault(item.part, []).append(index)
-    chosen: list[int] = []
-    depth = 0
-    while len(chosen) < min(limit, len(items)):
-        chosen += [queue[depth] for queue in queues.values() if depth < len(queue)]
-        depth += 1
-    return [items[index] for index in sorted(chosen[:limit])]
+def _drawn(items: list[Example | Question], limit: int) -> list[Example | Question]:
+    """The `limit` items of least hash, in their order. Salted: `_sample` has left items of small hash in some parts."""
+
+    def key(index: int) -> bytes:
+        return hashlib.sha256(f"limit {fingerprint([items[index]])}".encode()).digest()
+
+    return [items[index] for index in sorted(heapq.nsmallest(limit, range(len(items)), key=key))]
 
 
 def _drop_overlap(task: Task, batch: _Batch, data: Path | None) -> int | None:
@@ -276,7 +300,7 @@ def _drop_overlap(task: Task, batch: _Batch, data: Path | None) -> int | None:
     if data is not None and (data.is_file() or not local_files(data, task.header, "test")):
         batch.remarks.append("overlap with the test split not checked: --data has none")
         return None
-    held = {question_key(item) for item in _read(task, "test", data, None).items}
+    held = {question_key(item) for item in _read(task, "test", data).items}
     before = len(batch.items)
     batch.keep([item for item in batch.items if question_key(item) not in held], OVERLAP)
     return before - len(batch.items)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spectra.errors import SpectraError
 
-from .base import Drop, Question, Row, Source, Task
+from .base import Drop, Question, Row, Source, Task, text
 
 NO_QUESTION = "no question"
 NO_GOLD = "no answer in the solution"
@@ -38,14 +38,16 @@ class MathTask(Task):
         """GSM8K: the number after `####`. MATH: what is boxed in the solution, or the `answer` column of MATH-500."""
         from plasticity.answers import gold_of_gsm8k, gold_of_math
 
-        text = str(row.get("question") or row.get("problem") or row.get("query") or "").strip()
-        if not text:
+        asked = text(row.get("question") or row.get("problem") or row.get("query"))
+        if not asked:
             raise Drop(NO_QUESTION)
         try:
             if part == GSM8K_PLATINUM.part:
-                gold = gold_of_gsm8k(str(row["answer"]))
+                gold = gold_of_gsm8k(text(row["answer"]))
             else:
-                gold = gold_of_math(str(row["solution"])) if "solution" in row else str(row["answer"])
+                gold = gold_of_math(text(row["solution"])) if "solution" in row else text(row["answer"])
         except SpectraError:
             raise Drop(NO_GOLD) from None
-        return Question(id=f"{part}-{index}", question=text, gold=gold, part=part)
+        if not gold:
+            raise Drop(NO_GOLD)
+        return Question(id=f"{part}-{index}", question=asked, gold=gold, part=part)

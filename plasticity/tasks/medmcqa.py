@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from .base import Example, Header, Question, Row, Source, Task
+from .base import Example, Header, Question, Row, Source, Task, text
 from .choices import MULTIPLE_CHOICE, concluded, guessing, letter_of, with_options
 from .maths import SCORES
 
@@ -53,20 +53,20 @@ class MedMCQA(Task):
         made = {f"op{letter.lower()}": options.get(letter, "") for letter in "ABCD"}
         return made | {
             "question": row["question"],
-            "cop": "ABCD".find(row["answer_idx"]),
+            "cop": row["answer_idx"],
             "exp": row.get("cleanse_cot", ""),
         }
 
     def example(self, row: Row, index: int) -> Example:
         """Explanation, then `The answer is C.`"""
         asked = self.question(row, index, "")
-        return Example(id=asked.id, question=asked.question, response=concluded(str(row.get("exp") or ""), asked.gold))
+        return Example(id=asked.id, question=asked.question, response=concluded(text(row.get("exp")), asked.gold))
 
     def question(self, row: Row, index: int, part: str) -> Question:
         """The gold answer is a letter."""
-        options = [str(row[f"op{letter}"] or "") for letter in "abcd"]
-        text = with_options(str(row["question"]), options)
-        return Question(id=f"medmcqa-{index}", question=text, gold=letter_of(row["cop"], options), part=part)
+        options = [text(row[f"op{letter}"]) for letter in "abcd"]
+        asked = with_options(text(row["question"]), options)
+        return Question(id=f"medmcqa-{index}", question=asked, gold=letter_of(row["cop"], options), part=part)
 
     def extract(self, response: str) -> str | None:
         """A letter from A to D."""

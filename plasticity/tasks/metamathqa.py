@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from spectra.errors import SpectraError
 
-from .base import Drop, Example, Header, Row, Source
+from .base import Drop, Example, Header, Row, Source, text
 from .maths import ANSWER, GSM8K_PLATINUM, MATH, NO_GOLD, NO_QUESTION, NOTHING, SCORES, MathTask
 
 NO_RESPONSE = "no response"
@@ -51,19 +51,18 @@ class MetaMathQA(MathTask):
 
         if "query" in row or not {"question", "answer"} <= row.keys():
             return row
-        text = re.sub(r"<<[^<>]*>>", "", str(row["answer"])).strip()
+        solution = re.sub(r"<<[^<>]*>>", "", text(row["answer"])).strip()
         try:
-            gold = gold_of_gsm8k(text)
+            gold = gold_of_gsm8k(solution)
         except SpectraError:
             raise Drop(NO_GOLD) from None
-        return {**row, "query": row["question"], "response": f"{text}\nThe answer is: {gold}"}
+        return {**row, "query": row["question"], "response": f"{solution}\nThe answer is: {gold}"}
 
     def example(self, row: Row, index: int) -> Example:
         """`query`, `response`."""
-        if not str(row["query"]).strip():
+        asked, response = text(row["query"]), text(row["response"])
+        if not asked:
             raise Drop(NO_QUESTION)
-        if not str(row["response"]).strip():
+        if not response:
             raise Drop(NO_RESPONSE)
-        return Example(
-            id=f"metamathqa-{index}", question=str(row["query"]).strip(), response=str(row["response"]).strip()
-        )
+        return Example(id=f"metamathqa-{index}", question=asked, response=response)

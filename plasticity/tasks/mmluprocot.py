@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import ClassVar
 
-from .base import Drop, Example, Header, Question, Row, Source, Task
+from .base import Drop, Example, Header, Question, Row, Source, Task, text
 from .choices import LETTERS, MULTIPLE_CHOICE, NO_ANSWER, NO_QUESTION, concluded, guessing, letter_of, with_options
 from .maths import SCORES
 
@@ -65,17 +65,20 @@ class MMLUProCoT(Task):
     def upstream(self, row: Row) -> Row:
         """Options into the question; `cot` a list of steps; `parsed_answer` the letter at which they end."""
         if "problem" in row:
-            question = str(row["problem"]).rpartition("\nPlease write your final answer")[0] or str(row["problem"])
+            question = text(row["problem"]).rpartition("\nPlease write your final answer")[0] or text(row["problem"])
             for letter in LETTERS:
                 question = question.replace(f"\n({letter}) ", f"\n{letter}. ")
             return {"question": question, "answer": row["gt_answer"], "cot": [], "parsed_answer": None}
         if "options" not in row:
             return row
-        made = {"question": with_options(str(row["question"]), row["options"]), "answer": row["answer"]}
+        made = {
+            "question": with_options(text(row["question"]), [text(option) for option in row["options"]]),
+            "answer": row["answer"],
+        }
         if "generated_text" in row:
             return made | {"cot": [row["generated_text"]], "parsed_answer": row["pred"]}
         return made | {
-            "cot": [str(row["cot_content"]).removeprefix("A: Let's think step by step. ")],
+            "cot": [text(row["cot_content"]).removeprefix("A: Let's think step by step. ")],
             "parsed_answer": row["answer"],
         }
 
@@ -83,7 +86,7 @@ class MMLUProCoT(Task):
         """Steps, a line each, then `The answer is C.`"""
         asked = self.question(row, index, "")
         steps = row["cot"] if not isinstance(row["cot"], str) else ast.literal_eval(row["cot"])
-        reasoning = "\n".join(str(step).strip() for step in steps if str(step).strip())
+        reasoning = "\n".join(text(step) for step in steps or () if text(step))
         if not reasoning:
             raise Drop(NO_REASONING)
         if row["parsed_answer"] != asked.gold:
@@ -94,13 +97,13 @@ class MMLUProCoT(Task):
 
     def question(self, row: Row, index: int, part: str) -> Question:
         """Question and options are one text upstream, with a letter and a full stop before each option."""
-        text = str(row["question"]).strip()
-        if not text:
+        asked = text(row["question"])
+        if not asked:
             raise Drop(NO_QUESTION)
-        options = [letter for letter in LETTERS if f"\n{letter}. " in text]
+        options = [letter for letter in LETTERS if f"\n{letter}. " in asked]
         if len(options) < 2:
             raise Drop(NO_ANSWER)
-        return Question(id=f"mmluprocot-{index}", question=text, gold=letter_of(row["answer"], options), part=part)
+        return Question(id=f"mmluprocot-{index}", question=asked, gold=letter_of(row["answer"], options), part=part)
 
     def extract(self, response: str) -> str | None:
         """A letter from A to J."""

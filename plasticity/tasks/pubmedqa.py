@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
-from .base import Drop, Example, Header, Question, Row, Source, Task
+from .base import Drop, Example, Header, Question, Row, Source, Task, text
 from .choices import concluded, guessing
 from .maths import SCORES
 
@@ -19,7 +19,10 @@ _TRAIN = Source(
     hub="qiaojin/PubMedQA", subset="pqa_artificial", revision="9001f2853fb87cab8d220904e0de81ac6973b318", split="train",
     fields=_FIELDS, layouts=(_LAYOUT,), rows=211_269,
 )  # fmt: skip
-_TEST = dataclasses.replace(_TRAIN, subset="pqa_labeled", rows=1_000)
+_TEST = dataclasses.replace(
+    _TRAIN, subset="pqa_labeled", rows=1_000, fields=("question", "context", "final_decision"),
+    layouts=(("QUESTION", "CONTEXTS", "final_decision"),),
+)  # fmt: skip
 
 
 class PubMedQA(Task):
@@ -59,24 +62,24 @@ class PubMedQA(Task):
         made = {
             "question": row["QUESTION"],
             "context": {"contexts": row["CONTEXTS"]},
-            "long_answer": row["LONG_ANSWER"],
+            "long_answer": row.get("LONG_ANSWER"),
         }
         return made | {"final_decision": row["final_decision"]}
 
     def example(self, row: Row, index: int) -> Example:
         """Conclusion, then `The answer is yes.`"""
         asked = self.question(row, index, "")
-        response = concluded(str(row["long_answer"] or ""), asked.gold)
+        response = concluded(text(row["long_answer"]), asked.gold)
         return Example(id=asked.id, question=asked.question, response=response)
 
     def question(self, row: Row, index: int, part: str) -> Question:
         """Abstract, a blank line, the question."""
         context = row["context"]
         paragraphs = context["contexts"] if isinstance(context, Mapping) else context
-        abstract, asked = "\n".join(str(p).strip() for p in paragraphs), str(row["question"]).strip()
+        abstract, asked = "\n".join(text(p) for p in paragraphs or ()), text(row["question"])
         if not abstract.strip() or not asked:
             raise Drop(NO_QUESTION)
-        gold = str(row["final_decision"]).strip().lower()
+        gold = text(row["final_decision"]).lower()
         if gold not in WORDS:
             raise Drop(NO_ANSWER)
         return Question(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from .base import Drop, Example, Header, Question, Row, Source, Task
+from .base import Drop, Example, Header, Question, Row, Source, Task, text
 from .choices import MULTIPLE_CHOICE, concluded, guessing, letter_of, with_options
 from .maths import SCORES
 
@@ -50,11 +50,11 @@ class Race(Task):
 
     def question(self, row: Row, index: int, part: str) -> Question:
         """Article, a blank line, question, options."""
-        article, options = str(row["article"]).strip(), [str(option) for option in row["options"]]
+        article, options = text(row["article"]), [text(option) for option in row["options"]]
         if not article:
             raise Drop(NO_ARTICLE)
-        text = f"{article}\n\n{with_options(str(row['question']), options)}"
-        return Question(id=f"race-{index}", question=text, gold=letter_of(row["answer"], options), part=part)
+        asked = f"{article}\n\n{with_options(text(row['question']), options)}"
+        return Question(id=f"race-{index}", question=asked, gold=letter_of(row["answer"], options), part=part)
 
     def extract(self, response: str) -> str | None:
         """A letter from A to D."""

@@ -13,6 +13,7 @@ from types import ModuleType
 from spectra.errors import SpectraError
 
 from .base import Header, Task
+from .user_code import USER_MODULE
 
 
 def tasks(tasks_dir: Path | None = None) -> Mapping[str, type[Task]]:
@@ -78,7 +79,7 @@ def _add(known: dict[str, type[Task]], found: Iterable[type[Task]], where: str) 
 
 def _imported(path: Path) -> ModuleType:
     """A user's file as a module."""
-    name = f"plasticity_user_tasks_{path.stem}"
+    name = f"{USER_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SpectraError(f"{path} cannot be imported: expected a Python file.")

@@ -50,7 +50,8 @@ class Loaded(Generic[Item]):
 
 def question_key(item: Example | Question) -> str:
     """What two rows of the same question share: the text without differences of case and spacing, hashed."""
-    return hashlib.sha256(" ".join((item.key or item.question).casefold().split()).encode()).hexdigest()
+    text = " ".join((item.key or item.question).casefold().split())
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def fingerprint(items: Iterable[Example | Question]) -> str:
@@ -62,5 +63,5 @@ def fingerprint(items: Iterable[Example | Question]) -> str:
             if isinstance(item, Example)
             else (item.part, item.question, *item.choices, item.gold)
         )
-        digest.update("\x1f".join(fields).encode() + b"\x1e")
+        digest.update("\x1f".join(fields).encode("utf-8", "surrogatepass") + b"\x1e")
     return digest.hexdigest()

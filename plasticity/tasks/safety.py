@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .base import Drop, Example, Header, Question, Row, Source, Task
+from .base import Drop, Example, Header, Question, Row, Source, Task, text
 
 NO_INSTRUCTION = "no instruction"
 NO_RESPONSE = "no output"
@@ -58,17 +58,17 @@ class Safety(Task):
     def example(self, row: Row, index: int) -> Example:
         """`instruction`, `input`, `output`."""
         asked = self.question(row, index, "")
-        if not str(row["output"] or "").strip():
+        if not text(row["output"]):
             raise Drop(NO_RESPONSE)
-        return Example(id=asked.id, question=asked.question, response=str(row["output"]).strip())
+        return Example(id=asked.id, question=asked.question, response=text(row["output"]))
 
     def question(self, row: Row, index: int, part: str) -> Question:
         """A prompt has no gold answer."""
-        instruction, more = str(row["instruction"] or "").strip(), str(row.get("input") or "").strip()
+        instruction, more = text(row["instruction"]), text(row.get("input"))
         if not instruction:
             raise Drop(NO_INSTRUCTION)
-        text = f"{instruction}\n{more}" if more else instruction
-        return Question(id=f"safety-{index}", question=text, gold="", part=part)
+        asked = f"{instruction}\n{more}" if more else instruction
+        return Question(id=f"safety-{index}", question=asked, gold="", part=part)
 
     def extract(self, response: str) -> str | None:
         """The whole response is judged."""

@@ -11,7 +11,7 @@ from spectra.errors import SpectraError
 
 from .base import Task
 from .encoding import Encoded, encode
-from .loading import load
+from .loading import first_example, load
 from .report import LoadReport
 from .rows import local_files
 
@@ -50,7 +50,7 @@ def show(task: Task, data: Path | None, tokenizer: str | None) -> Shown:
     if data is None and task.sample is not None:
         example = task.example(task.sample, 0)
     elif data is None:
-        example, source = load(task, "train", limit=1).items[0], "the first of the training data"
+        example, source = first_example(task), "the first of the training data"
     else:
         path = data.expanduser()
         if path.is_file() or local_files(path, task.header, "train"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .base import Drop, Example, Header, Row, Source
+from .base import Drop, Example, Header, Row, Source, text
 from .maths import ANSWER, GSM8K_PLATINUM, MATH, NO_GOLD, NO_QUESTION, NOTHING, SCORES, MathTask
 
 NO_RESPONSE = "no attempt"
@@ -43,10 +43,9 @@ class SimpleScaling(MathTask):
 
     def example(self, row: Row, index: int) -> Example:
         """`question`, `attempt`."""
-        if not str(row["question"] or "").strip():
+        asked, response = text(row["question"]), text(row["attempt"])
+        if not asked:
             raise Drop(NO_QUESTION)
-        if not str(row["attempt"] or "").strip():
+        if not response:
             raise Drop(NO_RESPONSE)
-        return Example(
-            id=f"simplescaling-{index}", question=str(row["question"]).strip(), response=str(row["attempt"]).strip()
-        )
+        return Example(id=f"simplescaling-{index}", question=asked, response=response)

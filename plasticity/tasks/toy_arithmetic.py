@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 
 from alphadecay.corpus import Person, world
 
-from .base import Drop, Example, Header, Question, Row, Source, Task
+from .base import Drop, Example, Header, Question, Row, Source, Task, text
 from .maths import SCORES
 
 Item = TypeVar("Item")
@@ -34,7 +34,7 @@ class ToyArithmetic(Task):
         version=1,
         kind="generation",
         train=(Source(hub="", split="train", fields=_FIELDS, rows=TRAIN),),
-        test=(Source(hub="", split="test", fields=_FIELDS, rows=TEST),),
+        test=(Source(hub="", split="test", fields=("question", "answer"), rows=TEST),),
         paper="none: ours, for trying everything out without a network",
         licence="that of this package",
         scores=SCORES,
@@ -42,9 +42,9 @@ class ToyArithmetic(Task):
         answer="the number after the last `answer is`",
         recipe="Five kinds of problem of equal share: one gets more, one loses some, boxes that hold things, more and then "
         "fewer, two counts together. A problem is a test problem if the hash of its text says so (one in 16), so no "
-        "text is in both splits; the same numbers in other words may be. No text comes twice. With --data: "
-        "`question`, `response`, `answer`. Fine-tuned with 400 steps of 32 at lr 2e-3 in float32: it is made for models of "
-        "half a million parameters, which the paper's 1e-5 would hardly move.",
+        "text is in both splits; the same numbers in other words may be. No text comes twice. With --data: `question`, `answer`, "
+        "and to train on `response`. Fine-tuned with 400 steps of 32 at lr 2e-3 in float32: it is made for models of half a "
+        "million parameters, which the paper's 1e-5 would hardly move.",
         cleaning=(NOT_WHOLE,),
     )
     training: ClassVar = {"steps": 400, "batch_size": 32, "lr": 2e-3, "precision": "fp32"}
@@ -60,29 +60,29 @@ class ToyArithmetic(Task):
         wanted = TEST if split == "test" else TRAIN
         while wanted:
             row = dice.pick(_KINDS)(dice, dice.pick(people))
-            text = row["question"]
-            if text not in seen and _is_test(text) == (split == "test"):
-                seen.add(text)
+            asked = row["question"]
+            if asked not in seen and _is_test(asked) == (split == "test"):
+                seen.add(asked)
                 wanted -= 1
                 yield row
 
     def example(self, row: Row, index: int) -> Example:
         """`question`, `response`."""
         asked = self.question(row, index, "")
-        if not str(row["response"]).strip():
+        if not text(row["response"]):
             raise Drop(NOT_WHOLE)
-        return Example(id=asked.id, question=asked.question, response=str(row["response"]).strip())
+        return Example(id=asked.id, question=asked.question, response=text(row["response"]))
 
     def question(self, row: Row, index: int, part: str) -> Question:
         """`question`, `answer`."""
-        text, gold = str(row["question"]).strip(), str(row["answer"]).strip()
-        if not text or not gold:
+        asked, gold = text(row["question"]), text(row["answer"])
+        if not asked or not gold:
             raise Drop(NOT_WHOLE)
-        return Question(id=f"toy_arithmetic-{index}", question=text, gold=gold, part=part)
+        return Question(id=f"toy_arithmetic-{index}", question=asked, gold=gold, part=part)
 
 
-def _is_test(text: str) -> bool:
-    return hashlib.sha256(text.encode()).digest()[0] < 16
+def _is_test(question: str) -> bool:
+    return hashlib.sha256(question.encode()).digest()[0] < 16
 
 
 class _Dice:

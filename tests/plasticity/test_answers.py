@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plasticity.answer_evolm import equal_evolm, extract_evolm, last_characters
+from plasticity.answer_evolm import extract_evolm, judge_evolm, last_characters
 from plasticity.answers import equal, extract, gold_of_gsm8k, gold_of_math, letter, word
 from spectra.errors import SpectraError
 from tests.plasticity.tricky_pairs import PAIRS
@@ -86,4 +86,4 @@ def test_evolm() -> None:
     assert extract_evolm("The answer is: 72.") == "72."
     assert extract_evolm("The Answer is 72") is None  # their phrase has a small a
     assert last_characters("a" * 200) == "a" * 128
-    assert equal_evolm("2\\sqrt{3}", "2")  # the trap of bare text
+    assert judge_evolm("2\\sqrt{3}", "2") == "same"  # the trap of bare text

@@ -98,7 +98,8 @@ def test_other_scores() -> None:
 def test_all_wrong_and_all_invalid() -> None:
     none = [question("----", "a", [1, 1, 1, 1]), question("bbbb", "a", [-1, -2, -3, -4])]
     for score in (greedy, pass_at_k, rm_at_k):
-        assert score(none) == ScoreValue(value=0.0, ci95=(0.0, 0.0), n=2)
+        found = score(none)
+        assert (found.value, found.n) == (0.0, 2) and found.ci95 == pytest.approx((0.0, 1 - 0.025 ** (1 / 2)))
     assert maj_at_k(none, same).value == maj_at_k(none, same, evolm=True).value == 0
     assert (
         maj_at_k([[Sample(answer=None, correct=True)]], same).value == 0
@@ -195,7 +196,17 @@ def test_scores_are_those_of_a_slow_reference() -> None:
 def test_stated_results_at_the_edges() -> None:
     assert mean_score([]) == ScoreValue(value=None, ci95=None, n=0)
     assert mean_score([0.25]) == ScoreValue(value=0.25, ci95=(0.25, 0.25), n=1)
-    assert mean_score([1.0] * 9) == ScoreValue(value=1.0, ci95=(1.0, 1.0), n=9)
+    assert mean_score([-0.5] * 9, share=False) == ScoreValue(value=-0.5, ci95=(-0.5, -0.5), n=9)
+    assert mean_score([1.0] * 9, share=False).ci95 == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("n", [1, 9, 100])
+def test_all_right_and_all_wrong_have_an_interval(n: int) -> None:
+    """Where no draw differs, the exact limit: with a true share of it, n equal values have a probability of 2.5%."""
+    wrong, right = mean_score([0.0] * n), mean_score([1.0] * n)
+    assert wrong.value == 0.0 and right.value == 1.0 and wrong.ci95 is not None and right.ci95 is not None
+    assert wrong.ci95[0] == 0.0 and (1 - wrong.ci95[1]) ** n == pytest.approx(0.025)
+    assert right.ci95[1] == 1.0 and right.ci95[0] ** n == pytest.approx(0.025)
 
 
 def test_the_interval_is_that_of_a_slow_bootstrap() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plasticity.tasks import registry
-from plasticity.tasks.loading import OVERLAP, load, upstream_rows
+from plasticity.tasks.loading import OVERLAP, first_example, load, upstream_rows
 from plasticity.tasks.report import question_key
 from spectra.errors import SpectraError
 
@@ -130,12 +130,31 @@ def test_held_out_questions_are_the_same_from_both_sides(tmp_path: Path) -> None
     assert "20 of 200 questions" in test.report.remarks[0]
 
 
-def test_limit_is_spread_over_the_parts(tmp_path: Path) -> None:
-    write(tmp_path / "gsm" / "test.jsonl", [{"question": f"q{i}", "answer": f"#### {i}"} for i in range(20)])
-    write(tmp_path / "math" / "test.jsonl", [{"problem": f"p{i}", "solution": f"\\boxed{{{i}}}"} for i in range(20)])
-    found = load(registry.get("metamathqa"), "test", tmp_path, limit=6)
-    assert found.report.parts == {"gsm8k_platinum": 3, "math": 3}
-    assert [item.gold for item in found.items] == ["0", "1", "2"] * 2
+def test_a_limit_is_a_random_sample_of_the_pooled_set(tmp_path: Path) -> None:
+    """Each part with about its share, from all over it, in order; a larger limit holds a smaller one; always the same."""
+    write(tmp_path / "gsm" / "test.jsonl", [{"question": f"q{i}", "answer": f"#### {i}"} for i in range(200)])
+    write(tmp_path / "math" / "test.jsonl", [{"problem": f"p{i}", "solution": f"\\boxed{{{i}}}"} for i in range(800)])
+    task = registry.get("metamathqa")
+    found = load(task, "test", tmp_path, limit=200)
+    assert 25 <= found.report.parts["gsm8k_platinum"] <= 55  # 40 expected; 3 standard errors are 16
+    ids = [int(item.id.rsplit("-", 1)[1]) for item in found.items]
+    assert len(set(ids)) == 200 and ids == sorted(ids) and max(ids) > 950 and min(ids) < 50
+    assert found.report.remarks == ("a random sample, always the same: 200 of 1,000",)
+    assert found.report.dropped == {"beyond the limit of 200": 800} and found.report.rows_read == 1000
+    assert load(task, "test", tmp_path, limit=200).report.fingerprint == found.report.fingerprint
+    more = load(task, "test", tmp_path, limit=300)
+    assert {item.id for item in found.items} < {item.id for item in more.items}
+    assert load(task, "test", tmp_path, limit=2000).report.remarks == ()
+
+
+def test_a_limit_does_not_prefer_a_part_that_is_a_sample_itself(tmp_path: Path) -> None:
+    """300 of 3,000 safety instructions are those of least hash; the limit must not find them first."""
+    rows = [{"instruction": f"do {i}", "input": "", "output": "x"} for i in range(1000)]
+    write(tmp_path / "alpaca_small.jsonl", rows)
+    rows = [{"instruction": f"hurt {i}", "input": "", "output": "x"} for i in range(3000)]
+    write(tmp_path / "safety_only_data_Instructions.jsonl", rows)
+    found = load(registry.get("safety_300"), "train", tmp_path, limit=260)
+    assert 35 <= found.report.parts["safety"] <= 85  # 60 expected of 300 in 1,300
 
 
 def test_rows_for_lm_eval_have_the_upstream_names(tmp_path: Path) -> None:
@@ -201,8 +220,10 @@ def test_the_hub_is_read_at_the_pinned_commit(monkeypatch: pytest.MonkeyPatch) -
     assert len(asked) == 1 + 8 and all(len(revision) == 40 for *_, revision, _ in asked)
     assert load(task, "test").report.parts == {"gsm8k_platinum": 1, "math": 14}
     asked.clear()
-    assert load(task, "test", limit=4).report.parts == {"gsm8k_platinum": 1, "math": 3}
-    assert all(streaming for *_, streaming in asked)
+    assert load(task, "test", limit=4).report.kept == 4
+    assert not any(streaming for *_, streaming in asked)  # a sample of all rows needs all rows
+    asked.clear()
+    assert first_example(task).question == "q0" and all(streaming for *_, streaming in asked)
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +235,26 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", offline)
     with refused("Cannot read the hub data set meta-math/MetaMathQA", "--data", "fields query, response"):
         load(registry.get("metamathqa"), "train")
+
+
+def test_half_a_surrogate_pair_is_named_with_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(toy(1)[0]) + '\n{"question": "a \\ud83d b", "response": "3", "answer": "3"}\n')
+    for split in ("train", "test"):
+        with refused("Row 2 of .*a.jsonl: the question has .*ud83d' at character 3"):
+            load(registry.get("toy_arithmetic"), split, path)  # type: ignore[call-overload]
+    cut = registry.get("mmluprocot")
+    row = dict(cut.sample or {}) | {"question": "\ud83d?\nA. x\nB. y", "answer": "A"}
+    with refused("half of a surrogate pair"):
+        load(cut, "test", write(tmp_path / "b.jsonl", [row]))
+
+
+def test_the_toy_is_tested_without_responses(tmp_path: Path) -> None:
+    rows = [{"question": row["question"], "answer": row["answer"]} for row in toy(3)]
+    path = write(tmp_path / "a.jsonl", rows)
+    assert load(registry.get("toy_arithmetic"), "test", path).report.kept == 3
+    with refused("expected question, response, answer"):
+        load(registry.get("toy_arithmetic"), "train", path)
 
 
 OWN = """
@@ -242,6 +283,14 @@ def test_a_users_own_task(tmp_path: Path) -> None:
     task = registry.get("capitals", folder)
     found = load(task, "train", write(tmp_path / "x.jsonl", [{"country": "Veloria", "capital": "Oster"}]))
     assert found.items[0].response == "Oster"
+    rows = write(tmp_path / "y.jsonl", [{"country": "Veloria", "capital": 7}])
+    for split in ("train", "test"):
+        with refused("capitals.py: .*capitals gave 7 .int. for .* of Row 1 of .*y.jsonl; expected a text"):
+            load(task, split, rows)  # type: ignore[call-overload]
+    (folder / "capitals.py").write_text(OWN.replace('response=row["capital"]', "response=1 / 0"))
+    with refused("Row 1 of .*x.jsonl is not a row of capitals: ZeroDivisionError", "capitals.py"):
+        load(registry.get("capitals", folder), "train", tmp_path / "x.jsonl")
+    (folder / "capitals.py").write_text(OWN)
     with refused("Unknown task 'capitls'. Did you mean 'capitals'"):
         registry.get("capitls", folder)
     (folder / "again.py").write_text(OWN)

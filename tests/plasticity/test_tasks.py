@@ -215,7 +215,17 @@ BAD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("safety", {"instruction": ""}),
     ("safety", {"output": ""}),
     ("toy_arithmetic", {"response": ""}),
-)
+    ("medmcqa", {"cop": ""}),
+    *(
+        (name, {field: None})
+        for name, fields in {
+            "toy_arithmetic": "question response answer", "metamathqa": "query response", "simplescaling": "question attempt",
+            "pubmedqa": "question context final_decision", "race": "article question answer", "medmcqa": "question opa cop",
+            "mmluprocot": "question answer cot", "safety": "instruction output", "hellaswag": "label",
+        }.items()
+        for field in fields.split()
+    ),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "change"), BAD)
@@ -227,15 +237,43 @@ def test_rows_are_dropped_for_reasons_that_the_header_lists(name: str, change: d
     assert str(reason.value) in task.header.cleaning
 
 
-def test_guessing_agrees_with_drawing() -> None:
-    """A slow reference: four options, 16 draws, 20,000 questions."""
+def test_nulls_are_no_text() -> None:
+    """A null is nothing, not the word None: in answers, options, contexts and reasoning."""
+    toy = made("toy_arithmetic")
+    with pytest.raises(Drop):
+        toy.question({"question": None, "answer": "3"}, 0, "")
+    for row in ({"question": "q", "answer": None}, {"problem": "p", "solution": None}, {"query": "q", "answer": None}):
+        with pytest.raises(Drop):
+            made("metamathqa").question(row, 0, "math")
+    race = dict(made("race").sample or {})
+    with pytest.raises(Drop):
+        made("race").question({**race, "options": ["In winter.", None, "Never."]}, 0, "")
+    pubmed = dict(made("pubmedqa").sample or {})
+    found = made("pubmedqa").example({**pubmed, "context": {"contexts": ["One.", None]}, "long_answer": None}, 0)
+    assert "None" not in found.question + found.response and found.response == "The answer is yes."
+    hella = dict(made("hellaswag").sample or {})
+    assert "None" not in made("hellaswag").question({**hella, "ctx_b": None}, 0, "").question
+    swapped = {"question": "q", "options": {"A": "a", "B": "b", "C": "c", "D": "d"}, "answer_idx": ""}
+    with pytest.raises(Drop, match="the answer is not one of the options"):  # once: the first option
+        made("medmcqa").question(made("medmcqa").upstream(swapped), 0, "")
+
+
+@pytest.mark.parametrize("k", [3, 16])
+def test_guessing_agrees_with_drawing(k: int) -> None:
+    """A slow reference: four options, k draws, 20,000 questions."""
     import numpy as np
 
-    right = (np.random.default_rng(0).integers(0, 4, (20_000, 16)) == 0).sum(1)
-    formula = choices.guessing(0.25)
-    assert formula["greedy"] == 0.25
-    assert formula["pass@16"] == pytest.approx((right > 0).mean(), abs=0.003)
-    assert formula["correct_ratio"] == pytest.approx((right[right > 0] / 16).mean(), abs=0.003)
+    right = (np.random.default_rng(0).integers(0, 4, (20_000, k)) == 0).sum(1)
+    formula = choices.guessing(0.25, k)
+    assert formula["greedy"] == 0.25 == formula[f"maj@{k}"]
+    assert formula[f"pass@{k}"] == pytest.approx((right > 0).mean(), abs=0.01)
+    assert formula["correct_ratio"] == pytest.approx((right[right > 0] / k).mean(), abs=0.01)
+    assert choices.baseline_of(made("race").header, k) == formula
+
+
+def test_a_baseline_that_is_not_known_stays_unknown() -> None:
+    assert choices.baseline_of(made("metamathqa").header, 4) == {"greedy": None, "maj@4": None, "pass@4": None}
+    assert choices.baseline_of(made("hellaswag").header, 4) == {"acc": 0.25, "acc_norm": 0.25}
 
 
 def test_a_source_is_data_only() -> None:
