@@ -16,7 +16,7 @@ import numpy as np
 from plasticity.probe_config import ProbeConfig
 from plasticity.probe_encode import Encoded
 from plasticity.probe_extract import CONVENTION, Extractor
-from plasticity.probe_store import Store, default_directory
+from plasticity.probe_store import Floats, Store, default_directory
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 _SHARD_TEXTS = 512
+_SHARD_SECONDS = 30.0
 _EVERY_SECONDS = 10.0
 
 
@@ -163,11 +164,10 @@ def _model(config: ProbeConfig, device: str, dtype: Any) -> BaseModel:
 
 
 def _extract(texts: Sequence[Encoded], store: Store, base: BaseModel, config: ProbeConfig, say: Say) -> None:
-    """Shards of texts of like length, longest first."""
+    """Texts of like length together, longest first; a shard as soon as there are enough texts or half a minute has passed."""
     extractor = Extractor(base.model, config.batch_size)
     harmless = extractor.try_padding([text.ids for text in texts])
-    order = sorted(texts, key=lambda text: (-len(text.ids), text.key))
-    first = extractor.rows([order[0].ids])  # (L + 1, 1, D)
+    first = extractor.rows([texts[0].ids])  # (L + 1, 1, D)
     store.note(
         {
             "parameters": sum(p.numel() for p in base.model.parameters()), "layers": int(first.shape[0]),
@@ -178,24 +178,36 @@ def _extract(texts: Sequence[Encoded], store: Store, base: BaseModel, config: Pr
     if not harmless:
         say("padding changes this model's embeddings: only texts of one length go together")
     say(f"extracting {len(texts):,} texts, {first.nbytes * len(texts) / 2**20:,.0f} MB, into {store.folder}")
-    began = told = time.monotonic()
+    began = told = kept = time.monotonic()
     total, done = sum(len(text.ids) for text in texts), 0
-    for start in range(0, len(order), _SHARD_TEXTS):
-        shard = order[start : start + _SHARD_TEXTS]
-        made = np.empty((first.shape[0], len(shard), first.shape[2]), dtype=np.float32)
-        for batch in extractor.batches([len(text.ids) for text in shard]):
-            made[:, batch] = extractor.rows([shard[i].ids for i in batch])
-            done += sum(len(shard[i].ids) for i in batch)
-            if time.monotonic() - told > _EVERY_SECONDS:
-                told = time.monotonic()
-                say(f"{done:,} of {total:,} tokens, about {(told - began) / done * (total - done):.0f} s left")
-        finite = np.isfinite(made).all(axis=(1, 2))
-        if not finite.all():
-            raise SpectraError(
-                f"Embeddings of {config.model} are not finite at layer {int(np.argmin(finite))} in {base.model.dtype}. Choose "
-                "--precision bf16 or fp32 where that is float16; otherwise its weights are damaged."
-            )
-        store.put([text.key for text in shard], made)
+    waiting: list[tuple[list[str], Floats]] = []
+    for batch in extractor.batches([len(text.ids) for text in texts]):
+        rows = extractor.rows([texts[i].ids for i in batch])
+        _check_finite(rows, config.model, base.model.dtype)
+        waiting.append(([texts[i].key for i in batch], rows))
+        done += sum(len(texts[i].ids) for i in batch)
+        now = time.monotonic()
+        if sum(len(keys) for keys, _ in waiting) >= _SHARD_TEXTS or now - kept > _SHARD_SECONDS:
+            _keep(store, waiting)
+            waiting, kept = [], now
+        if now - told > _EVERY_SECONDS:
+            told = now
+            say(f"{done:,} of {total:,} tokens, about {(now - began) / done * (total - done):.0f} s left")
+    if waiting:
+        _keep(store, waiting)
+
+
+def _keep(store: Store, waiting: Sequence[tuple[list[str], Floats]]) -> None:
+    store.put([key for keys, _ in waiting for key in keys], np.concatenate([rows for _, rows in waiting], axis=1))
+
+
+def _check_finite(rows: Floats, model: str, dtype: Any) -> None:
+    finite = np.isfinite(rows).all(axis=(1, 2))
+    if not finite.all():
+        raise SpectraError(
+            f"Embeddings of {model} are not finite at layer {int(np.argmin(finite))} in {dtype}. Choose --precision bf16 or fp32 "
+            "where that is float16; otherwise its weights are damaged."
+        )
 
 
 def _check_room(folder: Path, needed: int) -> None:

@@ -1,7 +1,7 @@
 """Embeddings on disk: a folder a checkpoint, tokenizer and convention; shards of texts, each there whole or not at all.
 
 A text is known by a hash of its token ids, so another seed, limit, grid or task only computes what is not there yet, and a
-killed extraction loses at most the shard it was at. A shard is `NAME.npy`, float32 (L + 1, texts, D), and `NAME.json` with the
+killed extraction loses at most the shard that it was at. A shard is `NAME.npy`, float32 (L + 1, texts, D), and `NAME.json` with the
 keys, written last. Under `$ALPHADECAY_CACHE_DIR/probes`, unless told otherwise.
 """
 

@@ -245,11 +245,11 @@ def test_interrupted_it_goes_on_where_it_was(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            probe(config(base, labelled, tmp_path / "two"), tmp_path / "b")
+            probe(config(base, labelled, tmp_path / "two", batch_size=16), tmp_path / "b")
     assert not (tmp_path / "b").exists()
     shard = max((tmp_path / "two").rglob("*.npy"))
     shard.write_bytes(shard.read_bytes()[:-4])  # and a disk that lost the end of a file
-    resumed = probe(config(base, labelled, tmp_path / "two"), tmp_path / "b")
+    resumed = probe(config(base, labelled, tmp_path / "two", batch_size=16), tmp_path / "b")
     assert (resumed.provenance["cached"], resumed.provenance["extracted"]) == (32, 88)
     assert resumed.tasks == straight.tasks
 
@@ -526,3 +526,21 @@ def test_smollm2_on_the_papers_tasks(tmp_path: Path) -> None:
         assert task.best_layer.test_accuracy > task.majority + least
         assert all(layer.test_accuracy_ci95[0] > task.majority for layer in task.layers[5:])
     assert set(TASKS) == {"sst2", "ag_news", "corpus_kinds"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SMOLLM2.exists(), reason="make demo has not fetched the model")
+def test_batches_change_nothing_for_smollm2() -> None:
+    """Issue 6, Shows 3: a model of 30 layers, some of whose numbers are in the thousands."""
+    base = load_base(str(SMOLLM2))
+    data = load(get("corpus_kinds"))
+    ids = [
+        text.ids
+        for text in encode([" ".join(data.test.texts[i : i + 1 + i % 4]) for i in range(12)], base.tokenizer, None)
+    ]
+    one, many = Extractor(base.model, 1), Extractor(base.model, 64)
+    assert many.try_padding(ids)
+    together = many.rows(ids)
+    single = np.stack([one.rows([row])[:, 0] for row in ids], axis=1)
+    off = np.abs(together - single).max(axis=(1, 2)) / np.abs(single).max(axis=(1, 2))
+    assert len({len(row) for row in ids}) > 5 and together.shape == (31, 12, 576) and off.max() < 1e-5
