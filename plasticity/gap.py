@@ -9,6 +9,7 @@ Equation 3 of the plasticity paper, section 4. What is resampled and why: docs/g
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tempfile
 import time
@@ -96,7 +97,6 @@ def summarise(sides: dict[str, Pieces], data: Data, config: GapConfig) -> GapRes
     against = gap_stats.draws(val, (config.seed, 1))
     value = val.mean - train.mean
     found = gap_stats.difference(against, gap_stats.draws(train, (config.seed, 0)), value)
-    by_windows = gap_stats.estimate(_by_window(sides["val"]), _by_window(sides["train"]), config.seed)
     available = {"train": data.n_train, "val": len(data.val)}
     made = {
         side: Side(
@@ -108,7 +108,7 @@ def summarise(sides: dict[str, Pieces], data: Data, config: GapConfig) -> GapRes
     result = GapResult(
         checkpoint={}, source=data.source, step=data.step, train_loss=train.mean, val_loss=val.mean, gap=value,
         se=found.se, ci95=found.ci95, n_documents=len(train.loss) + len(val.loss), resampled="documents",
-        draws=gap_stats.DRAWS, se_windows=by_windows.se, train=made["train"], val=made["val"],
+        draws=gap_stats.DRAWS, se_windows=_over_windows(sides), train=made["train"], val=made["val"],
         bins=_bins(sides["train"], val, against, data, config), recency=_recency(sides["train"], data, config),
         seen=data.seen_facts(), data=data.facts, settings=dataclasses.asdict(config),
     )  # fmt: skip
@@ -119,8 +119,12 @@ def _by_document(pieces: Pieces) -> gap_stats.Sums:
     return gap_stats.by_unit(pieces.document, pieces.loss, pieces.tokens)
 
 
-def _by_window(pieces: Pieces) -> gap_stats.Sums:
-    return gap_stats.by_unit(pieces.window, pieces.loss, pieces.tokens)
+def _over_windows(sides: dict[str, Pieces]) -> float | None:
+    """Standard error of the gap if windows were independent; None with too few."""
+    sums = [gap_stats.by_unit(side.window, side.loss, side.tokens) for side in sides.values()]
+    if min(len(side.loss) for side in sums) < gap_stats.LEAST_DOCUMENTS:
+        return None
+    return math.sqrt(sum(gap_stats.standard_error(side) ** 2 for side in sums))
 
 
 def _bins(

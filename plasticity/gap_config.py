@@ -8,6 +8,7 @@ from spectra.errors import SpectraError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LEAST_FORWARD = 2  # tokens of a window: one predicts the other
+_BINS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ class GapConfig:
     """A file that it was not trained on."""
     windows: int = 1024
     """Windows drawn from either side, or all where there are fewer."""
-    bins: int = 10
-    """Of the training order."""
+    bins: int = _BINS
+    """Of the training order, which only a run records."""
     seed: int = 0
     """Of the windows drawn and of the resampling."""
     window: int | None = None
@@ -67,3 +68,7 @@ class GapConfig:
                         f"--{name.replace('_', '-')} is for --train and --val; a run's recorded windows are taken as they are. "
                         "Leave it out."
                     )
+        elif self.bins != _BINS:
+            raise SpectraError(
+                "--bins is for a run, which records when a window was seen; two files do not. Leave it out."
+            )

@@ -58,7 +58,7 @@ class GapResult:
     """Equation 3 on one checkpoint, and all that is needed to trust and repeat it.
 
     Attributes:
-        checkpoint: `source`, `weights_sha256`, `tokenizer_sha256`, `parameters`, `revision`.
+        checkpoint: as `plasticity.identity.identity` has it: `source`, `weights_sha256`, `tokenizer_sha256`, `parameters`, ...
         source: `run` (its recorded windows) or `files`.
         step: optimizer steps behind the checkpoint; None of files.
         train_loss, val_loss: mean losses of the checkpoint, nats a predicted token.

@@ -167,7 +167,8 @@ def test_seen_windows_are_those_that_training_consumed(tmp_path: Path, monkeypat
     have seen: which, how often, and when last."""
     from alphadecay import loop
 
-    recipe = small({"steps": 11, "eval_every": 0, "eval_windows": 0, "save_every": 2, "keep": 99})
+    train_config = {"steps": 11, "eval_every": 0, "eval_windows": 0, "save_every": 2, "keep": 99}
+    recipe = small(train_config, {"policy": "none", "base": 0.0})
     shown: list[torch.Tensor] = []
     stopped: list[bool] = []
     real = loop.LoopTrainer.training_step
@@ -278,6 +279,7 @@ def test_what_cannot_be_asked(run: Path) -> None:
     refused("--window is for --train and --val", model=model, window=16)
     refused("--text-field is for --train and --val", model=model, text_field="body")
     refused("--precision 'int8'", model=model, precision="int8")
+    refused("--bins is for a run", model=model, train="a.txt", val="b.txt", bins=3)
 
 
 def test_folders_that_are_no_run(run: Path, tmp_path: Path) -> None:
@@ -339,6 +341,44 @@ def test_shared_documents_are_counted_and_named(run: Path, other: tuple[Path, Pa
     assert result.data["shared_documents"] == {"train": 3, "val": 4}
     assert any("4 validation documents also stand among the training documents" in remark for remark in result.remarks)
     assert any(sentence.startswith("warning: 4 validation documents") for sentence in told)
+
+
+def test_a_validation_split_that_shares_documents(other: tuple[Path, Path], tmp_path: Path) -> None:
+    """A share held out by a hash of the text cannot overlap; a split of its own can, and is looked through."""
+    lines = [path.read_text().splitlines(keepends=True) for path in other]
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("".join(lines[0]))
+    (folder / "val.jsonl").write_text("".join([*lines[1], *lines[0][:2]]))
+    data = {"source": str(folder), "validation_split": "val", "max_tokens": None}
+    run = run_of(small({"steps": 2, "eval_every": 0, "eval_windows": 0}, **data), tmp_path / "r")
+    result = gap(GapConfig(model=str(run), windows=8), tmp_path / "out")
+    assert result.data["shared_documents"] == {"train": 2, "val": 2}
+    assert any("2 validation documents also stand" in remark for remark in result.remarks)
+
+
+def test_a_run_that_began_from_a_checkpoint_says_so(run: Path) -> None:
+    _, found = gap_run.locate(str(run), print)
+    assert found.recipe is not None and gap_data._started_from(found) == []
+    model = dataclasses.replace(found.recipe.model, init_from="org/base", settings={})
+    continued = dataclasses.replace(found, recipe=dataclasses.replace(found.recipe, model=model))
+    assert "The run began from org/base" in gap_data._started_from(continued)[0]
+
+
+def test_weights_that_are_not_sound(run: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    copy = copied(run, tmp_path / "a") / "checkpoint-100" / "model.safetensors"
+    state = load_file(copy)
+    state["model.norm.weight"][0] = float("nan")
+    save_file(state, copy, {"format": "pt"})
+    refused(r"The loss of window \d+ is not finite", model=str(copy.parent), windows=4)
+
+
+def test_few_documents_are_said_to_be_few(run: Path, tmp_path: Path) -> None:
+    result = gap(GapConfig(model=str(run), windows=2), tmp_path)
+    assert result.se is None and result.ci95 is None and result.se_windows is None
+    assert any(remark.startswith("No interval: either side needs 8 documents") for remark in result.remarks)
 
 
 def test_data_that_are_gone_or_changed(
