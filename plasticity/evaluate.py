@@ -5,6 +5,7 @@ Generation tasks: responses (`generate`), answers (`grading`), rewards (`reward`
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import time
@@ -31,7 +32,7 @@ def evaluate(
     Raises:
         SpectraError: model, task, data and engine do not go together; the folder holds another evaluation.
     """
-    from plasticity import evaluate_cloze, evaluate_generation
+    from plasticity import evaluate_cloze, evaluate_generation, evaluate_previous
     from plasticity.tasks.registry import get
 
     began = time.perf_counter()
@@ -42,18 +43,26 @@ def evaluate(
         raise SpectraError(
             f"{folder} already holds an evaluation. Name another folder with --out, or --resume to score what is there again."
         )
-    if task is None or task.header.kind == "cloze":
-        made = evaluate_cloze.evaluate(config, task, folder, say)
+    there = evaluate_previous.previous(folder)
+    if there is not None:
+        evaluate_previous.check_asked(there, config, folder)
+    judged = task is not None and task.header.kind != "cloze"
+    if task is None or not judged:
+        made = evaluate_previous.fresh(folder, lambda out: evaluate_cloze.evaluate(config, task, out, say), there)
     else:
         made = evaluate_generation.evaluate(config, task, folder, resume, say)
-    result = dataclasses.replace(made, provenance=_provenance(made.provenance, config, time.perf_counter() - began))
+        if there is not None:
+            evaluate_previous.check_same(there, made, folder)
+    seconds = time.perf_counter() - began
+    result = dataclasses.replace(made, provenance=_provenance(made.provenance, config, seconds, judged))
     write_result(result, folder / NAME)
     return read_result(folder)  # what is shown is what is in the file
 
 
 def default_out(config: EvaluateConfig) -> Path:
     """`evaluations/<model>/<task>`, with profile and seed where they are not the usual ones."""
-    path = Path(config.model)
+    path = Path(config.model).expanduser()
+    path = path.resolve() if path.exists() else path
     local = [part for part in path.parts[-2:] if part not in {"/", "..", "."}]
     model = "-".join(local) if path.exists() else config.model
     name = config.task.replace(LM_EVAL, "lm-eval-")
@@ -62,15 +71,20 @@ def default_out(config: EvaluateConfig) -> Path:
     return Path("evaluations") / re.sub(r"[^\w.-]+", "-", model).strip("-.") / re.sub(r"[^\w.-]+", "-", name)
 
 
-def _provenance(found: Mapping[str, Any], config: EvaluateConfig, seconds: float) -> dict[str, Any]:
+def _provenance(found: Mapping[str, Any], config: EvaluateConfig, seconds: float, judged: bool) -> dict[str, Any]:
+    """Versions of all that is in use; `judged`: by comparing answers, for which worker processes import math-verify."""
     import sys
+    from importlib.metadata import PackageNotFoundError, version
 
     from spectra.provenance import now, software
 
     versions = software()
-    for name in ("transformers", "tokenizers", "datasets", "peft", "lm_eval", "math_verify"):
+    for name in ("transformers", "tokenizers", "datasets", "peft", "lm_eval"):
         if name in sys.modules:
             versions["libraries"][name] = str(getattr(sys.modules[name], "__version__", "unknown"))
+    if judged:
+        with contextlib.suppress(PackageNotFoundError):
+            versions["libraries"]["math_verify"] = version("math-verify")
     return {
         **versions, **found, "config": dataclasses.asdict(config), "seconds": round(seconds, 3), "finished_at": now(),
     }  # fmt: skip

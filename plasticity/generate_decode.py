@@ -15,6 +15,7 @@ from plasticity.generate_noise import gumbel
 from plasticity.generate_options import Prompt, SamplingOptions, key
 from plasticity.generate_plan import Share
 from plasticity.responses import Response
+from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,11 @@ class Decoder:
     exact: bool
 
     def run(self, shares: Sequence[Share], options: SamplingOptions) -> list[Response]:
-        """Responses of all samples of all shares."""
+        """Responses of all samples of all shares.
+
+        Raises:
+            SpectraError: the model gives logits that no token can be chosen from.
+        """
         import torch
 
         with torch.inference_mode():
@@ -85,6 +90,7 @@ class Decoder:
         self, logits: torch.Tensor, seen: torch.Tensor | None, rows: Sequence[_Row], options: SamplingOptions
     ) -> torch.Tensor:
         """The next token of each row, (R,)."""
+        self._check(logits, rows)
         noise = None
         if options.temperature > 0:
             words = [key(options.seed, row.prompt.id, row.sample, len(row.made)) for row in rows]
@@ -99,6 +105,19 @@ class Decoder:
                     alone, None if seen is None else seen[row], None if noise is None else noise[row], options
                 ).tokens[0]
         return tokens
+
+    def _check(self, logits: torch.Tensor, rows: Sequence[_Row]) -> None:
+        """Refuse NaN, and rows without a finite largest logit; a token may have -inf, which some models use to rule it out."""
+        good = logits.amax(dim=-1).isfinite()  # NaN where any is
+        if bool(good.all()):
+            return
+        row = rows[int((~good).nonzero()[0, 0])]
+        half = self.model.dtype.itemsize < 4
+        raise SpectraError(
+            f"The logits are not finite at token {len(row.made) + 1} of the response to question {row.prompt.id!r}. The weights "
+            "are damaged or their training diverged: copy the checkpoint again, or take an earlier one."
+            + (f" Or {self.model.dtype} is too narrow for them: give --precision fp32." if half else "")
+        )
 
     def _ended(self, row: _Row, options: SamplingOptions) -> bool:
         if row.made[-1] in self.eos or len(row.made) >= row.room:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from plasticity.base_model import BaseModel, load_base, load_tokenizer
-from plasticity.devices import chosen
+from plasticity.devices import chosen, put
 from plasticity.evaluate_config import EvaluateConfig
 from spectra.errors import SpectraError
 
@@ -18,7 +18,7 @@ def engine_of(config: EvaluateConfig) -> tuple[Engine, BaseModel, dict[str, Any]
     """The engine, the checkpoint (no model where a server has it), and what the result says of both.
 
     Raises:
-        SpectraError: the checkpoint cannot be loaded, the server does not answer or does not have the model.
+        SpectraError: the checkpoint cannot be loaded or put on its device, the server does not answer or does not have the model.
     """
     if config.engine == "server":
         return _server(config)
@@ -26,9 +26,10 @@ def engine_of(config: EvaluateConfig) -> tuple[Engine, BaseModel, dict[str, Any]
 
     where, dtype = chosen(config.device, config.precision)
     base = load_base(config.model)
-    base.model.to(device=where, dtype=dtype)
-    size = config.batch_size or HuggingFaceEngine.batch_size
-    engine = HuggingFaceEngine(model=base.model, tokenizer=base.tokenizer, name=config.model, batch_size=size)
+    put(base.model, where, dtype, name=config.model)
+    engine = HuggingFaceEngine(
+        model=base.model, tokenizer=base.tokenizer, name=config.model, batch_size=config.batch_size
+    )
     return engine, base, {"engine": dict(engine.describe()), **_machine(where)}
 
 

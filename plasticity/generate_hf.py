@@ -13,10 +13,12 @@ bytes where the device's kernels are deterministic.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from plasticity.generate_decode import Decoder
+from plasticity.generate_memory import limits
 from plasticity.generate_model import CausalModel
 from plasticity.generate_options import Prompt, SamplingOptions
 from plasticity.generate_plan import Limits, plan
@@ -31,22 +33,24 @@ class HuggingFaceEngine:
     Attributes:
         name: identifies the checkpoint in the header of the responses.
         tokenizer: turns tokens into text and names an EOS; prompts come tokenised.
-        batch_size: most samples at once.
-        batch_tokens: most samples x (prompt + response) at once: what the key-value cache holds.
+        batch_size: most samples at once; None: as many as memory takes (`generate_memory`).
+        batch_tokens: most samples x (prompt + response) at once: what the key-value cache holds; None: what memory takes, and
+            with a `batch_size` no limit.
         exact: see the module; None: in float32 and wider only.
     """
 
     model: Any
     tokenizer: Any
     name: str
-    batch_size: int = 256
-    batch_tokens: int = 65536
+    batch_size: int | None = None
+    batch_tokens: int | None = None
     exact: bool | None = None
 
     def __post_init__(self) -> None:
         for field in ("batch_size", "batch_tokens"):
-            if getattr(self, field) < 1:
-                raise SpectraError(f"{field} is {getattr(self, field)}; expected at least 1.")
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise SpectraError(f"{field} is {value}; expected at least 1.")
 
     @property
     def window(self) -> int | None:
@@ -55,11 +59,22 @@ class HuggingFaceEngine:
         return found if isinstance(found, int) and found > 0 else None
 
     def describe(self) -> Mapping[str, Any]:
-        """Checkpoint, precision, EOS tokens, and whether near ties are resolved."""
-        dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
-        return {
-            "kind": "hf", "model": self.name, "dtype": dtype, "eos": sorted(self._eos()), "exact": self._is_exact(),
+        """Checkpoint, precision, EOS tokens, device, versions, and whether near ties are resolved.
+
+        Where they are not, the limits of a batch are among it: responses depend on what is computed together.
+        """
+        import torch
+        import transformers
+
+        weight = next(self.model.parameters())
+        found = {
+            "kind": "hf", "model": self.name, "dtype": str(weight.dtype).removeprefix("torch."), "eos": sorted(self._eos()),
+            "exact": self._is_exact(), "device": weight.device.type, "torch": str(torch.__version__),
+            "transformers": str(transformers.__version__),
         }  # fmt: skip
+        if not self._is_exact():
+            found |= {"batch_size": self._limits.rows, "batch_tokens": self._limits.tokens}
+        return found
 
     def run(self, prompts: Sequence[Prompt], options: SamplingOptions, done: Set[str]) -> Iterator[Answers]:
         """Answers batch by batch. A batch of which anything is missing is generated whole, so that its numerics are the same."""
@@ -72,7 +87,7 @@ class HuggingFaceEngine:
 
             with torch.inference_mode():
                 equal = not model.padding_is_harmless(prompts)
-            batches = plan(prompts, options, Limits(rows=self.batch_size, tokens=self.batch_tokens, equal=equal))
+            batches = plan(prompts, options, replace(self._limits, equal=equal))
             made: dict[str, list[Response]] = {}
             for batch in batches:
                 if all(share.prompt.id in done for share in batch):
@@ -94,11 +109,25 @@ class HuggingFaceEngine:
         try:
             return decoder.run(batch, options)
         except torch.OutOfMemoryError as error:
-            rows = sum(share.count for share in batch)
+            rows, longest = sum(share.count for share in batch), len(batch[0].prompt.ids)
             raise SpectraError(
-                f"Out of device memory with {rows} samples of up to {len(batch[0].prompt.ids)} + {options.max_tokens} tokens; "
-                f"resume with batch_tokens below {self.batch_tokens}. What was finished is kept."
+                f"Out of device memory with {rows} samples of up to {longest} + {options.max_tokens} tokens; {self._advice(rows)}"
             ) from error
+
+    def _advice(self, rows: int) -> str:
+        if rows == 1:
+            return "not even one fits. Give less --max-tokens or --window, or a device with more memory (--device cpu)."
+        if self._is_exact():
+            return f"resume with --batch-size below {rows}. What was finished is kept."
+        return (
+            f"begin anew with --batch-size below {rows}, in another folder: in half precision responses depend on what is computed "
+            "together, so what is there cannot be gone on with."
+        )
+
+    @cached_property
+    def _limits(self) -> Limits:
+        """The same for all that this engine generates, whatever is in memory later."""
+        return limits(CausalModel(self.model), self.batch_size, self.batch_tokens)
 
     def _is_exact(self) -> bool:
         return next(self.model.parameters()).element_size() >= 4 if self.exact is None else self.exact

@@ -19,13 +19,13 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a batch may hold: `rows` samples, and `tokens` = rows x (longest prompt + longest response).
+    """What a batch may hold: `rows` samples, and `tokens` = rows x (longest prompt + longest response); None: any number.
 
     `equal`: only prompts of one length together, for models that padding would change.
     """
 
     rows: int
-    tokens: int
+    tokens: int | None
     equal: bool = False
 
 
@@ -49,7 +49,9 @@ def plan(prompts: Sequence[Prompt], options: SamplingOptions, limits: Limits) ->
                 batches.append(batch)
                 batch = []
             if not batch:  # the longest prompt of a batch is its first
-                fits = max(1, min(limits.rows, limits.tokens // (len(prompt.ids) + room)))
+                fits = limits.rows
+                if limits.tokens is not None:
+                    fits = max(1, min(fits, limits.tokens // (len(prompt.ids) + room)))
                 wanted = min(wanted, fits)
             batch.append(Share(prompt=prompt, first=first, count=wanted))
             first += wanted

@@ -144,7 +144,7 @@ def test_samples_share_one_prompt_pass(tmp_path: Path, monkeypatch: pytest.Monke
     asked = [p for p in prompts(20) if len(p.ids) == len(prompts(20)[0].ids)][:1]
     model = tiny()
     options = SamplingOptions(samples=16, temperature=1.0, max_tokens=8)
-    shared = texts(ask(tmp_path, asked, engine(model), options))
+    shared = texts(ask(tmp_path, asked, engine(model, batch_size=16), options))
     assert passes.count(1) == 1
     separate = texts(ask(tmp_path, asked, engine(model, batch_size=1), options))
     assert passes.count(1) == 17 and shared == separate
