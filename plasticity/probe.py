@@ -82,8 +82,7 @@ def probe(config: ProbeConfig, out: Path | None = None, *, message: Say | None =
     fitted = time.perf_counter()
     tasks = tuple(_task(job, found.store, config, say) for job in jobs)
     known |= {
-        "parameters": found.about.get("parameters"), "revision": where["of"].get("revision"),
-        "served": False, "verified": True,
+        "parameters": found.about.get("parameters"), "served": False, "verified": True,
         "random_weights": config.init_seed if config.from_scratch else None,
     }  # fmt: skip
     if config.from_scratch:

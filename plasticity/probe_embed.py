@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,12 +39,11 @@ class Embedded:
 
 def window_of(source: str, config: ProbeConfig, known: int | None) -> int | None:
     """Most tokens of a text: as told, but no more than the model was made for (an adapter: its base); None: no limit known."""
-    made_for = known
-    base = _adapter_base(source)
-    if made_for is None and base is not None:
-        from plasticity.base_model import load_tokenizer
+    from plasticity.adapters import base_of
+    from plasticity.base_model import load_tokenizer
 
-        made_for = load_tokenizer(base).window
+    base = base_of(Path(source).expanduser()) if known is None else None
+    made_for = load_tokenizer(base).window if base is not None else known
     if config.window is not None and made_for is not None and config.window > made_for:
         raise SpectraError(
             f"--window is {config.window}, and {source} was made for {made_for} tokens. Give no more than that."
@@ -66,64 +63,30 @@ def address(config: ProbeConfig, known: Mapping[str, Any], device: str, dtype: s
     import torch
     import transformers
 
+    from plasticity.identity import header
+
+    path = Path(config.model).expanduser()
+    if not path.exists() and known["revision"] is None:
+        raise SpectraError(
+            f"The hub does not tell which commit of {config.model} this is. Download it, and name its folder."
+        )
     made = {
-        "convention": CONVENTION, "tokenizer": known["tokenizer_sha256"], "dtype": dtype,
+        **header(known), "beneath": _beneath(path), "convention": CONVENTION, "dtype": dtype,
         "device": device.partition(":")[0], "transformers": transformers.__version__,
     }  # fmt: skip
     if config.from_scratch:  # random weights: architecture, seed, and who draws
-        return made | {"random": config.init_seed, "torch": torch.__version__, "of": _place(config.model, None)}
-    return made | {"of": _place(config.model, known["weights_sha256"])}
+        made |= {"random": config.init_seed, "torch": torch.__version__}
+        made |= {} if path.is_file() else {"weights": None}  # a GGUF file has its configuration in it
+    return made
 
 
-def _place(source: str, weights: str | None) -> dict[str, Any]:
-    """Configuration and weights: of local ones hashes, of the hub's the commit; an adapter's base beside it."""
-    path = Path(source).expanduser()
-    if not path.exists():
-        return {"hub": source, "revision": commit(source)}
-    texts = {
-        name: hashlib.sha256((path / name).read_bytes()).hexdigest()
-        for name in ("config.json", "adapter_config.json")
-        if (path / name).is_file()
-    }
-    if path.is_file() and weights is None:  # the architecture is inside
-        from alphadecay.data_cache import file_hash
+def _beneath(path: Path) -> list[str | None] | None:
+    """Name and commit of an adapter's base on the hub; a local one is in the adapter's own hashes."""
+    from plasticity.adapters import base_of
+    from plasticity.hub_commit import commit_of
 
-        weights = file_hash(path)
-    made: dict[str, Any] = {"weights": weights, "config": texts}
-    base = _adapter_base(source)
-    return (
-        made if base is None else made | {"base": _place(base, None)}
-    )  # local weights of the base are hashed with its own
-
-
-def commit(source: str) -> str:
-    """The commit of a hub id that would be loaded.
-
-    Raises:
-        SpectraError: the hub does not say.
-    """
-    from transformers import AutoConfig
-
-    from spectra.errors import first_line
-
-    try:
-        found = getattr(AutoConfig.from_pretrained(source), "_commit_hash", None)
-    except (OSError, ValueError, KeyError) as error:
-        raise SpectraError(
-            f"{source} cannot be loaded ({first_line(error).rstrip('.')}). Expected a checkpoint folder, a hub id or a GGUF file."
-        ) from error
-    if found is None:
-        raise SpectraError(f"The hub does not tell which commit of {source} this is. Download it, and name its folder.")
-    return str(found)
-
-
-def _adapter_base(source: str) -> str | None:
-    try:
-        found = json.loads((Path(source).expanduser() / "adapter_config.json").read_text(encoding="utf-8"))
-        base = found["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return base if isinstance(base, str) and base else None
+    base = base_of(path)
+    return None if base is None or Path(base).exists() else [base, commit_of(base)[0]]
 
 
 def embed(

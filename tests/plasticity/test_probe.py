@@ -230,6 +230,33 @@ def test_what_is_cached_is_not_extracted_again(
     assert moved.provenance["extracted"] == 120 and moved.settings["embeddings"] != first.settings["embeddings"]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_adapter_is_another_checkpoint_with_the_window_of_its_base(
+    base: Path, labelled: Path, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(load_base(str(base)).model, peft.LoraConfig(r=2, target_modules=["v_proj"]))
+    for name, weights in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.ones_(weights)
+    model.save_pretrained(tmp_path / "lora")
+    load_base(str(base)).tokenizer.save_pretrained(tmp_path / "lora")
+    adapter = tmp_path / "lora" / "adapter_config.json"
+    adapter.write_text(json.dumps(json.loads(adapter.read_text()) | {"base_model_name_or_path": str(base)}))
+    plain, tuned = (
+        probe(config(place, labelled, tmp_path / "cache"), tmp_path / f"out{number}")
+        for number, place in enumerate((base, tmp_path / "lora"))
+    )
+    assert tuned.settings["window"] == plain.settings["window"] == 40
+    assert tuned.provenance["extracted"] == 120
+    text = encode(load(own("x"), labelled).test.texts, load_base(str(base)).tokenizer, 40)[0]
+    ours = store_of(tuned, tmp_path / "cache").layer(2, [text.key])[0]
+    with torch.inference_mode():
+        whole = model(torch.tensor([text.ids]), output_hidden_states=True).hidden_states[2][0, -1].numpy()
+    np.testing.assert_allclose(ours, whole, atol=1e-5)
+    assert np.abs(ours - store_of(plain, tmp_path / "cache").layer(2, [text.key])[0]).max() > 1e-3
+
+
 def test_interrupted_it_goes_on_where_it_was(
     base: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
