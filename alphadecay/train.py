@@ -100,6 +100,7 @@ def fit(
         out.mkdir(parents=True, exist_ok=True)
         if resume:
             saves.clean(out)
+            _check_data(task, out)
         write_text(out / "data.json", json.dumps(task.facts(steps), indent=1) + "\n")
     checkpoint = saves.newest(out, say) if resume else None
     if resume and checkpoint is None:
@@ -115,6 +116,19 @@ def fit(
         made = asdict(result) | {"checkpoint": result.checkpoint.name}
         write_text(out / RESULT, json.dumps(made, indent=1, allow_nan=False) + "\n")
     return result
+
+
+def _check_data(task: Objective, out: Path) -> None:
+    """Refuse to go on with other data than the run's checkpoints were trained on: the record would name windows never seen."""
+    try:
+        known = json.loads((out / "data.json").read_text(encoding="utf-8")).get("fingerprint")
+    except (OSError, ValueError, AttributeError):
+        return  # killed before it was written, or written by an older version
+    if known not in (None, task.fingerprint) and saves.checkpoints(out):
+        raise SpectraError(
+            f"{out} was begun on other data (fingerprint {str(known)[:16]}, now {task.fingerprint[:16]}): a source has changed. "
+            "Restore it, or begin a new run in another folder."
+        )
 
 
 def _check_processes(config: TrainConfig) -> None:

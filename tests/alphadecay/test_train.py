@@ -200,6 +200,13 @@ def test_a_resume_before_the_first_checkpoint_begins_anew(tmp_path: Path) -> Non
     assert any("begins anew" in sentence for sentence in told)
 
 
+def test_a_resume_on_other_data_is_refused(tmp_path: Path) -> None:
+    train(small({"steps": 2}), tmp_path)
+    with pytest.raises(SpectraError, match="was begun on other data"):
+        train(small({"steps": 4}, max_tokens=12_345), tmp_path, resume=True)
+    assert json.loads((tmp_path / "data.json").read_text())["order"]["steps"] == 2  # what was recorded stays
+
+
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
