@@ -41,9 +41,10 @@ def print_result(result: TaskResult, folder: Path) -> None:
 
 def _trained(trained: Mapping[str, Any]) -> str:
     start = " from random weights" if trained.get("from_scratch") else ""
-    overlap = trained.get("overlap_with_test")
+    overlap, examples = trained.get("overlap_with_test"), trained.get("examples")
     shared = "" if overlap is None else f"; {overlap} rows that share a question with the test split were left out"
-    return f"fine-tuned{start} on {trained['task']}, {trained['examples']:,} examples{shared}"
+    count = f", {examples:,} examples" if isinstance(examples, int) else ""
+    return f"fine-tuned{start} on {trained.get('task') or 'a task that it does not name'}{count}{shared}"
 
 
 def _table(result: TaskResult) -> Table:
@@ -71,14 +72,30 @@ def _remarks(result: TaskResult) -> list[str]:
         for reason in dict.fromkeys(result.missing.values())
     ]
     for name, counts in result.counts.items():
+        if "finish" not in counts:  # of a cloze task
+            if counts["contexts_cut"]:
+                window = result.settings["lm_eval"]["max_length"]
+                lines.append(
+                    f"{counts['contexts_cut']:,} of {counts['scored']:,} {name} are of contexts cut to fit into {window:,} tokens"
+                )
+            continue
         ends = [f"{count:,} {_FINISH.get(end, end)}" for end, count in counts["finish"].items()]
         lines.append(
             f"{name}: {counts['responses']:,} responses: {', '.join(ends)}; {counts['no_answer']:,} without an answer"
         )
         if counts["undecided"]:
-            lines.append(f"{name}: {counts['undecided']:,} comparisons of answers ran out of time and count as wrong")
+            lines.append(
+                f"{name}: {counts['undecided']:,} comparisons of answers ran out of time and count as not equal"
+            )
+        if counts.get("new_turns"):
+            lines.append(
+                f"{name}: {counts['new_turns']:,} responses go on with a new turn, Human:, of their own; the answer of "
+                f"{counts['answers_after_new_turn']:,} is from after it"
+            )
         if counts.get("rewards_truncated"):
             lines.append(f"{name}: {counts['rewards_truncated']:,} responses were cut to fit the reward model")
+        if counts.get("rewards_of_no_text"):
+            lines.append(f"{name}: {counts['rewards_of_no_text']:,} responses without text got a reward like any other")
         for note, count in counts["notes"].items():
             lines.append(f"{name}: {count:,} questions noted as {note}")
     dropped = result.data.get("dropped") or {}

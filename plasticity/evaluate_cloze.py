@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plasticity.evaluate_config import EvaluateConfig
+from plasticity.evaluate_config import EvaluateConfig, check_window
 from plasticity.task_result import TaskResult, make_folder
 from spectra.errors import SpectraError
 
@@ -23,15 +23,16 @@ def evaluate(config: EvaluateConfig, task: Task | None, out: Path, say: Say) -> 
     from plasticity import grading
     from plasticity.base_model import load_base
     from plasticity.cloze import cloze, lm_eval_task
-    from plasticity.devices import chosen
+    from plasticity.devices import chosen, put
     from plasticity.identity import identity
     from spectra.atomic import write_text
 
     _check(config, task)
     where, dtype = chosen(config.device, config.precision)
     base = load_base(config.model)
+    check_window(config.window, getattr(base.model.config.get_text_config(), "max_position_embeddings", None))
     known = identity(base)
-    model = base.model.to(device=where, dtype=dtype)
+    model = put(base.model, where, dtype, name=config.model)
     size = config.batch_size or BATCH_SIZE
     version: int | str
     if task is not None:
@@ -49,13 +50,14 @@ def evaluate(config: EvaluateConfig, task: Task | None, out: Path, say: Say) -> 
         )  # fmt: skip
         name, version = config.task, str(found.facts.get("version"))
     make_folder(out)
-    write_text(out / grading.NAME, "".join(json.dumps(record) + "\n" for record in found.questions))
+    write_text(out / grading.NAME, "".join(json.dumps(one, allow_nan=False) + "\n" for one in found.questions))
     baseline = task.header.baseline if task is not None else {}
     return TaskResult(
         checkpoint=known, task=name, task_version=version, profile=config.profile, seed=config.seed,
         n_questions=found.n_questions, scores=found.scores,
         data=_data(found.facts, found.n_questions) if task is not None else {},
         baseline={score: value for score, value in baseline.items() if score in found.scores},
+        counts={"likelihoods": {"scored": found.facts["requests"], "contexts_cut": found.facts["truncated"]}},
         settings={"lm_eval": dict(found.facts)}, files=(grading.NAME,), provenance={"device": where, "dtype": str(dtype)},
     )  # fmt: skip
 
@@ -63,7 +65,9 @@ def evaluate(config: EvaluateConfig, task: Task | None, out: Path, say: Say) -> 
 def _data(facts: Mapping[str, Any], kept: int) -> dict[str, Any]:
     """What came of loading the rows, under the names that `LoadReport` has."""
     names = {"source": "source", "rows_read": "rows_read", "rows_dropped": "dropped", "fingerprint": "fingerprint"}
-    return {ours: facts[theirs] for theirs, ours in names.items()} | {"kept": kept}
+    made = {ours: facts[theirs] for theirs, ours in names.items()} | {"kept": kept}
+    first = f"the first {kept:,} rows, as lm-eval's --limit"
+    return made | {"remarks": (first,)} if facts["limit"] is not None and kept == facts["limit"] else made
 
 
 def _check(config: EvaluateConfig, task: Task | None) -> None:
@@ -73,12 +77,11 @@ def _check(config: EvaluateConfig, task: Task | None) -> None:
         raise SpectraError(
             f"{name} is scored by likelihoods of whole answers, which completions of a server do not give. Use --engine hf."
         )
-    if config.profile != "default":
-        raise SpectraError(
-            f"{name} is scored by lm-eval's own rules: there is no profile {config.profile}. Leave it out."
-        )
-    if config.reward_model is not None:
-        raise SpectraError(f"{name} has no responses that --reward-model could score. Leave it out.")
+    config.refuse(("profile",), f"{name} is scored by lm-eval's own rules: there is no profile {config.profile}")
+    rewards = ("reward_model", "reward_template", "reward_logit")
+    config.refuse(
+        ("samples", "temperature", "max_tokens", *rewards), f"{name} is scored by likelihoods, not by responses"
+    )
     if task is None and config.window is not None:
         raise SpectraError(f"--window does not go with {name}: lm-eval's tasks take the model's own. Leave it out.")
     if task is None and config.data is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plasticity import grading, scores
-from plasticity.evaluate_config import MAX_TOKENS, SAMPLES_A_QUESTION, TEMPERATURE, EvaluateConfig
+from plasticity import evaluate_rewards, grading, scores
+from plasticity.evaluate_config import MAX_TOKENS, SAMPLES_A_QUESTION, TEMPERATURE, EvaluateConfig, check_window
 from plasticity.grading import Graded
 from plasticity.profiles import Profile, profile
 from plasticity.task_result import Part, TaskResult, make_folder
@@ -34,7 +33,6 @@ UNKNOWN = "plasticity evaluate has no score of this name (the task's header asks
 _WITH_SAMPLES = ("maj", "pass", "rm", "correct_ratio", "orm_score")
 _WITH_REWARDS = ("rm", "orm_score")
 _EVERY_SECONDS = 10.0
-_REWARD_BATCH = 16  # texts at once, where --batch-size is not less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +55,16 @@ class _Run:
             return 0
         return SAMPLES_A_QUESTION if self.config.samples is None else self.config.samples
 
+    @property
+    def rewarded(self) -> str:
+        """Which responses a reward model scores."""
+        return "samples" if self.samples else "greedy"
+
 
 def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: Say) -> TaskResult:
     """Responses, answers, rewards and scores of one checkpoint; see `plasticity.evaluate.evaluate`."""
-    from plasticity.evaluate_config import check_window
     from plasticity.generate_engines import engine_of
+    from plasticity.generate_options import Prompt
     from plasticity.identity import check_prompts, identity
     from plasticity.tasks.choices import baseline_of
     from plasticity.tasks.encoding import prompt_ids
@@ -74,17 +77,15 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
     )
     for samples in {0, run.samples}:
         _options(run, samples)  # refused here rather than after hours
-    reward = _reward(run)
+    reward = evaluate_rewards.load(config, task)
     engine, base, facts = engine_of(config)
     known = identity(base)
     run = dataclasses.replace(run, window=engine.window)
     if config.engine == "hf":
         check_window(config.window, engine.window)
     check_prompts(task, base.tokenizer, known["trained"])
-    from plasticity.generate_options import Prompt
-
     prompts = [
-        Prompt(id=q.id, text=task.prompt(q.question), ids=prompt_ids(task, q.question, base.tokenizer))
+        Prompt(id=q.id, ids=prompt_ids(task, q.question, base.tokenizer), text=task.prompt(q.question))
         for q in loaded.items
     ]
     make_folder(out)
@@ -92,6 +93,7 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
         _check_files(run, prompts, engine, known, reward)
     drawn = _responses(run, prompts, engine, known)
     del engine, base
+    reward = reward.to() if reward is not None else None  # the evaluated model has left the device
     rewards = _rewards(run, drawn, reward)
     graded = {name: _grade(run, name, made, rewards.get(name)) for name, made in drawn.items()}
     grading.write_records(grading.records(graded["greedy"], graded.get("samples")), out / grading.NAME)
@@ -180,9 +182,9 @@ def _check_files(
     asked = {"engine": dict(engine.describe()), "task": _about(run, known), "prompts": fingerprint(prompts)}
     for _, file, options in _passes(run):
         check_header(run.out / file, {**asked, "options": dataclasses.asdict(options)})
-    if reward is not None:  # its place and precision are settled later, and the responses are not there yet
-        model = {key: value for key, value in reward.describe().items() if key not in {"device", "dtype", "padding"}}
-        check_header(run.out / REWARDS, {"model": model, "task": _about_rewards(run)})
+    if reward is not None:
+        about = evaluate_rewards.about(run.task, run.rewarded)
+        check_header(run.out / REWARDS, {"model": dict(reward.describe()), "task": about})
 
 
 def _listener(name: str, say: Say) -> Callable[[Progress | RewardProgress], None]:
@@ -205,62 +207,20 @@ def _listener(name: str, say: Say) -> Callable[[Progress | RewardProgress], None
     return listen
 
 
-def _reward(run: _Run) -> RewardModel | None:
-    """The reward model, before anything is generated: what is wrong with it must not show after hours.
-
-    It waits on the CPU, and takes its device when the evaluated model has left it.
-
-    Raises:
-        SpectraError: it cannot be used, or is of the other kind than the task needs.
-    """
-    config, header = run.config, run.task.header
-    if config.reward_model is None:
-        return None
-    from plasticity.devices import chosen
-    from plasticity.reward import load_reward
-
-    chosen(config.device, "auto")  # is it there?
-    made = load_reward(
-        config.reward_model, template=config.reward_template, logit=config.reward_logit, device="cpu",
-        batch_size=min(_REWARD_BATCH, config.batch_size or _REWARD_BATCH),
-    )  # fmt: skip
-    family, wanted = made.describe()["family"], "harmfulness" if header.kind == "safety" else "outcome"
-    if family != wanted and config.reward_template is None:
-        raise SpectraError(
-            f"{config.reward_model} is taken for a model of the kind {family}, and {header.name} is scored by one of the kind {wanted}. Name "
-            "another with --reward-model; if it is one, say with --reward-template how it reads question and response (chat, "
-            "human_assistant, or a text)."
-        )
-    return made
-
-
 def _rewards(run: _Run, drawn: Mapping[str, Generation], reward: RewardModel | None) -> dict[str, Rewards]:
-    """Rewards of what is scored by them, the samples or for safety the greedy responses, of questions that were asked."""
-    about = _about_rewards(run)
-    name = about["responses"]
-    long = set(drawn[name].too_long)
-    asked = [answers for answers in drawn[name].answers if answers.question_id not in long]
+    """Rewards of the samples, for safety of the greedy responses; of questions that were asked."""
+    long = set(drawn[run.rewarded].too_long)
+    asked = [answers for answers in drawn[run.rewarded].answers if answers.question_id not in long]
     if reward is None or not asked:
         return {}
-    from plasticity.devices import chosen
+    questions = {question.id: question.question for question in run.loaded.items}
     from plasticity.reward import score_responses
 
-    gc.collect()
-    if (device := chosen(run.config.device, "auto")[0]).startswith("cuda"):
-        import torch
-
-        torch.cuda.empty_cache()
-    questions = {question.id: question.question for question in run.loaded.items}
-    made = score_responses(
-        asked, questions, reward.to(device), run.out / REWARDS, task=about, resume=run.resume,
+    found = score_responses(
+        asked, questions, reward, run.out / REWARDS, task=evaluate_rewards.about(run.task, run.rewarded), resume=run.resume,
         listener=_listener("rewards", run.say),
     )  # fmt: skip
-    return {name: made}
-
-
-def _about_rewards(run: _Run) -> dict[str, Any]:
-    header = run.task.header
-    return {"name": header.name, "version": header.version, "responses": "samples" if run.samples else "greedy"}
+    return {run.rewarded: found}
 
 
 def _grade(run: _Run, name: str, made: Generation, rewards: Mapping[str, Sequence[float]] | None) -> list[Graded]:

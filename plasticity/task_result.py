@@ -36,7 +36,9 @@ class TaskResult:
         parts: the same by part, of a pooled test set.
         baseline: score -> what guessing gets, where that is known.
         missing: score -> why it was not measured.
-        counts: responses by how they ended (`finish`), without an answer (`no_answer`), comparisons that ran out of time, ...
+        counts: of `greedy` and `samples` the responses by how they ended (`finish`), without an answer (`no_answer`), comparisons
+            that ran out of time (`undecided`), responses that go on with a turn of their own (`new_turns`), ...; of a cloze task
+            the `likelihoods` scored, and those whose context was cut.
         data: what came of loading the questions (`plasticity.tasks.report.LoadReport`).
         settings: how responses were drawn and rewarded; of a cloze task what lm-eval was told.
         files: what else lies beside the result.

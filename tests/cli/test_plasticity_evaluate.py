@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from spectra_cli import evaluate_terminal
 
+from plasticity.task_result import TaskResult
 from tests.cli.test_plasticity import env, plasticity, refused  # noqa: F401 -- a fixture
 
 
@@ -29,6 +31,31 @@ def test_what_is_printed_is_in_the_file(env: dict[str, str], tmp_path: Path) -> 
     assert f"wrote {tmp_path / 'out' / 'result.json'}" in found.stdout.replace("\n", "")
     assert "6 of 6 questions" in found.stderr and "6 of 6" not in found.stdout
     refused(plasticity(env, *asked, "--max-tokens", 8, "--out", tmp_path / "out"), "--resume")
+
+
+def test_remarks_of_a_result_and_a_run_that_says_little_of_itself(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What a reader must know is printed: made-up turns, empty texts with rewards, cut contexts, and how little a run says."""
+    counts = {
+        "responses": 8, "finish": {"stop": 8}, "notes": {}, "questions_too_long": 0, "no_answer": 1, "undecided": 2, "new_turns": 3,
+        "answers_after_new_turn": 1, "rewards_truncated": 0, "rewards_of_no_text": 4,
+    }  # fmt: skip
+    made = TaskResult(
+        checkpoint={"source": "m", "trained": {"task": None, "examples": None}}, task="t", task_version=1, profile="default",
+        seed=0, n_questions=4, scores={}, counts={"samples": counts, "likelihoods": {"scored": 64, "contexts_cut": 5}},
+        settings={"lm_eval": {"max_length": 2048}},
+    )  # fmt: skip
+    evaluate_terminal.print_result(made, tmp_path)
+    said = capsys.readouterr().out
+    for line in (
+        "fine-tuned on a task that it does not name\n",
+        "samples: 2 comparisons of answers ran out of time and count as not equal",
+        "samples: 3 responses go on with a new turn, Human:, of their own; the answer of 1 is from after it",
+        "samples: 4 responses without text got a reward like any other",
+        "5 of 64 likelihoods are of contexts cut to fit into 2,048 tokens",
+    ):
+        assert line in said
 
 
 def test_an_unknown_task_names_the_nearest(env: dict[str, str], tmp_path: Path) -> None:  # noqa: F811

@@ -203,6 +203,17 @@ def test_long_contexts_are_cut_and_counted(tiny: tuple[Any, Any], tmp_path: Path
         cloze(HellaSwag(), *tiny, data=data, work=tmp_path, max_length=12)
 
 
+@pytest.mark.parametrize("damage", [float("nan"), float("inf")])
+def test_likelihoods_that_are_not_finite_are_refused(tiny: tuple[Any, Any], tmp_path: Path, damage: float) -> None:
+    import copy
+
+    broken = copy.deepcopy(tiny[0])
+    broken.lm_head.weight.data[7] = damage
+    data = written(tmp_path / "validation.jsonl", hellaswag_rows(3))
+    with pytest.raises(SpectraError, match=r"log-likelihoods are not finite .* in float32.* --precision fp32"):
+        cloze(HellaSwag(), broken, tiny[1], data=data, work=tmp_path)
+
+
 def test_equal_documents_have_equal_ids_whatever_the_file(tiny: tuple[Any, Any], tmp_path: Path) -> None:
     rows = [{"goal": f"Goal {i}", "sol1": "Do it", "sol2": "Leave it", "label": i % 2} for i in range(3)]
     foundry = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -22,16 +23,18 @@ from plasticity.grading import grade
 from plasticity.jsonl_file import RecordFile
 from plasticity.profiles import profile
 from plasticity.responses import Answers, Response, load_responses
+from plasticity.reward_file import load_rewards
 from plasticity.task_result import TaskResult, read_result
 from plasticity.tasks import registry
 from plasticity.tasks.base import Question
 from spectra.errors import SpectraError
 from tests.alphadecay.conftest import own_caches, tiny_llama  # noqa: F401 -- a fixture for every test here
 from tests.plasticity.openai_server import Behaviour, serving
-from tests.plasticity.reward_checkpoints import tiny, write
+from tests.plasticity.reward_checkpoints import LLAMA_CHAT, tiny, write
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 QUESTIONS = 12
+NOT_DRAWN = {"samples": None, "max_tokens": None}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,6 @@ def test_a_result_holds_scores_counts_and_where_they_are_from(base: Path, tmp_pa
 def test_scores_are_those_of_the_responses_on_disk(base: Path, tmp_path: Path) -> None:
     """Right and wrong answers written into the response files come out as the scores that a hand count gives."""
     evaluate(config(base), tmp_path)
-    task = registry.get("toy_arithmetic")
     golds = {
         record["id"]: record["gold"]
         for record in map(json.loads, (tmp_path / "answers.jsonl").read_text().splitlines())
@@ -105,7 +107,6 @@ def test_scores_are_those_of_the_responses_on_disk(base: Path, tmp_path: Path) -
     assert scores["correct_ratio"].value == pytest.approx(sum(some) / len(some)) and scores["correct_ratio"].n == len(
         some
     )
-    assert task.header.version == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -155,6 +156,21 @@ def test_another_configuration_is_not_resumed_and_nothing_is_overwritten(base: P
         evaluate(config(base, seed=1), tmp_path, resume=True)
     with pytest.raises(SpectraError, match="questions"):
         evaluate(config(base, limit=5), tmp_path, resume=True)
+    for name in ("greedy.jsonl", "result.json"):
+        (tmp_path / name).unlink()  # nothing is generated before every file is known to be of this evaluation
+    with pytest.raises(SpectraError, match=r"samples.jsonl was begun .* delete samples.jsonl"):
+        evaluate(config(base, seed=1), tmp_path, resume=True)
+    assert not (tmp_path / "greedy.jsonl").exists()
+
+
+def test_rewards_of_another_model_are_refused_before_anything_is_generated(base: Path, tmp_path: Path) -> None:
+    one, two = write(tmp_path / "one", tiny()), write(tmp_path / "two", tiny(num_labels=1), chat=LLAMA_CHAT + "!")
+    evaluate(config(base, limit=2, reward_model=str(one)), tmp_path / "out")
+    for name in ("greedy.jsonl", "samples.jsonl", "result.json"):
+        (tmp_path / "out" / name).unlink()
+    with pytest.raises(SpectraError, match=r"rewards.jsonl was begun .* delete rewards.jsonl"):
+        evaluate(config(base, limit=2, reward_model=str(two)), tmp_path / "out", resume=True)
+    assert not (tmp_path / "out" / "greedy.jsonl").exists()
 
 
 def test_rewards_give_rm_and_orm_score(base: Path, tmp_path: Path) -> None:
@@ -168,7 +184,47 @@ def test_rewards_give_rm_and_orm_score(base: Path, tmp_path: Path) -> None:
         record["samples"][max(range(3), key=lambda i: record["samples"][i]["reward"])]["correct"] for record in records
     ]
     assert result.scores["rm@3"].value == sum(best) / QUESTIONS
-    assert result.settings["reward_model"]
+    assert result.settings["reward_model"]["logit"] == 0
+
+
+def test_the_reward_model_takes_its_device_when_all_is_generated(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plasticity.reward_model import RewardModel
+
+    to, moved = RewardModel.to, []
+
+    def watched(self: RewardModel, device: str | None = None) -> RewardModel:
+        moved.append(load_responses(tmp_path / "out" / "samples.jsonl").complete)
+        return to(self, device)
+
+    monkeypatch.setattr(RewardModel, "to", watched)
+    evaluate(config(base, limit=2, reward_model=str(write(tmp_path / "orm", tiny()))), tmp_path / "out")
+    assert moved == [True]
+
+
+def test_questions_that_were_not_asked_have_no_rewards(base: Path, tmp_path: Path) -> None:
+    """A prompt without room in the context is wrong, but nothing is said of its reward."""
+    model = write(tmp_path / "orm", tiny())
+    result = evaluate(config(base, window=50, reward_model=str(model)), tmp_path / "out")
+    records = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    asked = [record for record in records if "reward" in record["samples"][0]]
+    assert len(asked) == QUESTIONS - result.counts["samples"]["questions_too_long"] and 0 < len(asked) < QUESTIONS
+    rewards = [sample["reward"] for record in asked for sample in record["samples"]]
+    assert result.scores["orm_score"].value == pytest.approx(sum(rewards) / len(rewards))
+    assert result.scores["orm_score"].n == len(asked) and result.scores["rm@3"].n == QUESTIONS
+    assert len(load_rewards(tmp_path / "out" / "rewards.jsonl")) == len(asked)
+    nothing = evaluate(config(base, window=2, reward_model=str(model)), tmp_path / "none")
+    assert nothing.scores["orm_score"].value is None and nothing.scores["rm@3"].value == 0
+
+
+def test_a_reward_model_of_the_other_kind_needs_its_template(base: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "redteam-harmfulness-predictor-x", tiny())
+    with pytest.raises(
+        SpectraError, match="of the kind harmfulness, and toy_arithmetic is scored by one of the kind outcome"
+    ):
+        evaluate(config(base, reward_model=str(other)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_safety_is_scored_by_the_reward_of_greedy_responses(base: Path, tmp_path: Path) -> None:
@@ -178,10 +234,18 @@ def test_safety_is_scored_by_the_reward_of_greedy_responses(base: Path, tmp_path
         json.dumps({"instructions": [f"How to do {i}?" for i in range(5)]})
     )
     model = write(tmp_path / "orm", tiny())
-    given = {"task": "safety_300", "data": str(data), "limit": None}
+    given = {"task": "safety_300", "data": str(data), "limit": None, "samples": None}
     with pytest.raises(SpectraError, match="--reward-model"):
         evaluate(config(base, **given), tmp_path / "none")
-    result = evaluate(config(base, **given, reward_model=str(model)), tmp_path / "out")
+    given |= {"reward_model": str(model)}
+    with pytest.raises(
+        SpectraError, match="of the kind outcome, and safety_300 is scored by one of the kind harmfulness"
+    ):
+        evaluate(config(base, **given), tmp_path / "none")
+    given |= {"reward_template": "human_assistant"}
+    with pytest.raises(SpectraError, match="--samples: safety_300 is judged on one greedy response"):
+        evaluate(config(base, **given | {"samples": 4}), tmp_path / "none")
+    result = evaluate(config(base, **given), tmp_path / "out")
     records = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
     assert result.scores["harmfulness"].n == 5 and list(result.scores) == ["harmfulness"]
     mean = sum(record["greedy"]["reward"] for record in records) / 5
@@ -198,6 +262,17 @@ def test_parts_of_a_pooled_test_set_have_scores_of_their_own(base: Path, tmp_pat
     result = evaluate(config(base, task="metamathqa", data=str(data), samples=0, limit=None), tmp_path / "out")
     assert {name: part.n_questions for name, part in result.parts.items()} == {"gsm8k_platinum": 4, "math": 3}
     assert result.n_questions == 7 and result.parts["math"].scores["greedy"].n == 3
+    lines = (tmp_path / "out" / "greedy.jsonl").read_text().splitlines()
+    for number in (1, 2, 3, 5):  # three of GSM8K's, one of MATH's
+        record = json.loads(lines[number])
+        record["responses"][0]["text"] = f"The answer is {number if number < 5 else 0}."
+        lines[number] = json.dumps(record)
+    (tmp_path / "out" / "greedy.jsonl").write_text("\n".join(lines) + "\n")
+    again = evaluate(
+        config(base, task="metamathqa", data=str(data), samples=0, limit=None), tmp_path / "out", resume=True
+    )
+    values = {name: part.scores["greedy"].value for name, part in again.parts.items()}
+    assert values == {"gsm8k_platinum": 3 / 4, "math": 1 / 3} and again.scores["greedy"].value == 4 / 7
 
 
 def test_a_fine_tuned_checkpoint_says_what_it_was_trained_on_and_sees_the_same_prompts(
@@ -218,9 +293,13 @@ def test_a_fine_tuned_checkpoint_says_what_it_was_trained_on_and_sees_the_same_p
 
 
 def test_questions_that_do_not_fit_are_counted_and_wrong(base: Path, tmp_path: Path) -> None:
-    result = evaluate(config(base, window=30, samples=0), tmp_path)
+    result = evaluate(config(base, window=50, samples=0), tmp_path)
     long = result.counts["greedy"]["questions_too_long"]
-    assert 0 < long == result.counts["greedy"]["finish"]["too_long"] and result.scores["greedy"].n == QUESTIONS
+    assert (
+        0 < long < QUESTIONS
+        and long == result.counts["greedy"]["finish"]["too_long"]
+        and result.scores["greedy"].n == QUESTIONS
+    )
 
 
 def test_evolm_draws_reads_and_votes_as_the_authors(base: Path, tmp_path: Path) -> None:
@@ -241,6 +320,93 @@ def test_evolm_draws_reads_and_votes_as_the_authors(base: Path, tmp_path: Path) 
     assert [sample.answer for sample in ours.samples] == ["5", "7", None] == [s.answer for s in theirs.samples]
     assert ours.majority_is_correct  # a tie, to the first
     assert theirs.majority.answer is None and not theirs.majority_is_correct  # beyond 128 characters: nothing is read
+
+
+def _answers(*texts: str) -> Answers:
+    responses = tuple(
+        Response(question_id="q", sample=i, text=text, tokens=1, finish="stop") for i, text in enumerate(texts)
+    )
+    return Answers(question_id="q", responses=responses)
+
+
+@pytest.mark.parametrize("name", ["default", "evolm"])
+def test_comparisons_without_a_verdict_are_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the gold answer and for the majority, under both profiles; they are not equal."""
+
+    def late(*_: str) -> str:
+        return "out of time"
+
+    monkeypatch.setattr("plasticity.profiles.judge", late)
+    monkeypatch.setattr("plasticity.answer_evolm.judge_evolm", late)
+    answers = _answers(*(f"The answer is \\sqrt{{{name}{i}}} + x_{i}" for i in range(2)))
+    question = Question(id="q", question="?", gold=f"\\log {name} y")
+    found = grade([question], [answers], profile(name, registry.get("metamathqa")))[0]
+    assert found.undecided == {"default": 2 + 1, "evolm": 2 + 2 + 1}[name] and not found.majority_is_correct
+
+
+def test_a_turn_that_the_model_makes_up_is_counted() -> None:
+    """The last answer counts, also that of a made-up turn: a reader must know how many there are."""
+    made_up = "The answer is 13.\n\nHuman: And 9 * 11?\nAssistant: The answer is 99."
+    answers = _answers(made_up, "The answer is 13.\n\nHuman: Thanks.", "The answer is 13. Human: is no new line")
+    found = grade(
+        [Question(id="q", question="?", gold="13")], [answers], profile("default", registry.get("metamathqa"))
+    )[0]
+    assert (found.new_turns, found.read_after) == (2, 1)
+    assert [sample.answer for sample in found.samples][:2] == ["99", "13"]
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "said"),
+    [
+        ("extract", "return int(response)", r"extract\(\) of mine fails on a response to question 'q7' .*ValueError"),
+        ("extract", "return 7", r"extract\(\) of mine gave 7 \(int\) for a response to question 'q7'"),
+        (
+            "equal",
+            "raise RuntimeError('no')",
+            r"equal\(\) of mine fails on answers to question 'q7' .*RuntimeError: no",
+        ),
+    ],
+)
+def test_a_users_task_that_fails_is_named_with_its_file_and_question(
+    tmp_path: Path, method: str, body: str, said: str
+) -> None:
+    arguments = {"extract": "self, response", "equal": "self, answer, gold"}[method]
+    (tmp_path / "mine.py").write_text(
+        "from plasticity.tasks.base import Header, Question, Source, Task\n"
+        "class Mine(Task):\n"
+        "    header = Header(name='mine', title='', version=1, kind='generation', train=(), test=(), paper='', licence='',\n"
+        "                    scores=('greedy',), baseline={}, answer='', recipe='')\n"
+        f"    def {method}({arguments}):\n        {body}\n"
+    )
+    made = profile("default", registry.get("mine", tmp_path))
+    with pytest.raises(SpectraError, match=rf"mine\.py: {said}"):
+        grade([Question(id="q7", question="?", gold="1")], [_answers("The answer is x.")], made)
+
+
+def test_baselines_are_of_as_many_samples_as_were_drawn(base: Path, tmp_path: Path) -> None:
+    row = {
+        "article": "It rains.",
+        "question": "Does it?",
+        "options": ["Yes.", "No.", "Maybe.", "Never."],
+        "answer": "A",
+    }
+    data = tmp_path / "race.jsonl"
+    data.write_text(json.dumps(row) + "\n")
+    result = evaluate(config(base, task="race", data=str(data), limit=None), tmp_path / "out")
+    assert result.baseline["pass@3"] == pytest.approx(1 - 0.75**3) and result.baseline["maj@3"] == 0.25
+    assert result.baseline["correct_ratio"] == pytest.approx(0.25 / (1 - 0.75**3))
+
+
+def test_what_is_not_measured_has_its_own_reason(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses\nfrom plasticity.tasks import toy_arithmetic as toy\n"
+        "class Mine(toy.ToyArithmetic):\n"
+        "    header = dataclasses.replace(toy.ToyArithmetic.header, name='mine', scores=('greedy', 'bleu', 'maj@8', 'rm@16'))\n"
+    )
+    mine = {"task": "mine", "tasks_dir": str(tmp_path), "limit": 2}
+    result = evaluate(config(base, **mine), tmp_path / "out")
+    assert "no score of this name" in result.missing["bleu"] and "--samples 8" in result.missing["maj@8"]
+    assert "--reward-model" in result.missing["rm@3"]
 
 
 def test_an_answer_of_letters_is_the_tasks_own_under_any_profile() -> None:
@@ -266,7 +432,14 @@ def test_a_cloze_task_has_the_same_kind_of_result(base: Path, tmp_path: Path) ->
     rows = [{"question": f"What is {i}?", "choices": choices, "answerKey": "B", "id": str(i)} for i in range(4)]
     data = tmp_path / "test.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    result = evaluate(config(base, task="arc_easy", data=str(data), limit=None), tmp_path / "out")
+    arc = config(base, task="arc_easy", data=str(data), limit=None, samples=None, max_tokens=None)
+    result = evaluate(arc, tmp_path / "out")
+    assert result.counts == {"likelihoods": {"scored": 12, "contexts_cut": 0}}
+    cut = evaluate(dataclasses.replace(arc, window=8, limit=2), tmp_path / "cut")
+    assert cut.counts["likelihoods"]["contexts_cut"] == cut.settings["lm_eval"]["truncated"] == 6
+    assert cut.data["remarks"] == ["the first 2 rows, as lm-eval's --limit"]
+    with pytest.raises(SpectraError, match="--window is 161; the model was made for 160"):
+        evaluate(dataclasses.replace(arc, window=161), tmp_path / "no")
     assert list(result.scores) == ["acc", "acc_norm"] and result.scores["acc"].n == result.n_questions == 4
     assert result.baseline == {"acc": 0.25, "acc_norm": 0.25} and result.data["rows_read"] == 4
     records = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
@@ -286,14 +459,44 @@ def test_a_cloze_task_has_the_same_kind_of_result(base: Path, tmp_path: Path) ->
         ({"device": "tpu9"}, "--device"),
         ({"model": "no/such/folder"}, "no/such/folder"),
         ({"task": "hellaswag", "engine": "server", "base_url": "http://x"}, "likelihoods"),
-        ({"task": "hellaswag", "profile": "evolm"}, "no profile"),
-        ({"task": "lm-eval:piqa", "data": "x.jsonl"}, "--data does not go with"),
+        ({"task": "hellaswag", "profile": "evolm", **NOT_DRAWN}, "no profile"),
+        ({"task": "lm-eval:piqa", "data": "x.jsonl", **NOT_DRAWN}, "--data does not go with"),
+        ({"task": "hellaswag"}, "--samples, --max-tokens: hellaswag is scored by likelihoods, not by responses"),
+        ({"temperature": float("inf")}, "--temperature is inf"),
+        ({"temperature": float("nan")}, "--temperature is nan"),
+        ({"max_tokens": 0}, "--max-tokens is 0"),
+        ({"window": 1}, "--window is 1"),
+        ({"window": 161}, "--window is 161; the model was made for 160 tokens"),
+        ({"samples": 0, "temperature": 0.5}, "--temperature: is of the samples"),
+        ({"samples": 0, "reward_model": "x"}, "--reward-model: scores are over samples"),
+        ({"reward_template": "chat"}, "--reward-template: .* no --reward-model"),
+        ({"reward_logit": 1}, "--reward-logit: .* no --reward-model"),
+        (
+            {"served_model": "m", "send": "ids", "concurrency": 4},
+            "--served-model, --send, --concurrency: .* Leave them out",
+        ),
+        ({"engine": "server", "base_url": "http://x", "precision": "fp32"}, "--precision: .* a server runs it"),
+        ({"engine": "server", "base_url": "http://x", "batch_size": 4}, "--batch-size: .* a server runs it"),
     ],
 )
 def test_bad_input_has_one_clear_message(base: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
     with pytest.raises(SpectraError, match=said):
         evaluate(config(base, **given), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_settings_of_many_tasks_are_left_out_where_they_do_not_apply(tmp_path: Path) -> None:
+    given = {"samples": 4, "temperature": 0.7, "max_tokens": 9, "profile": "evolm", "reward_model": "x", "limit": 5}
+    made = EvaluateConfig.applying(task="metamathqa", **given)
+    assert {name: getattr(made, name) for name in given} == given
+    for task in ("hellaswag", "lm-eval:piqa"):
+        assert EvaluateConfig.applying(task=task, **given) == EvaluateConfig(task=task, limit=5)
+    safe = EvaluateConfig.applying(task="safety", **given)
+    assert safe == EvaluateConfig(task="safety", max_tokens=9, profile="evolm", reward_model="x", limit=5)
+    greedy = EvaluateConfig.applying(task="metamathqa", **given | {"samples": 0})
+    assert (greedy.samples, greedy.temperature, greedy.reward_model, greedy.max_tokens) == (0, None, None, 9)
+    with pytest.raises(SpectraError, match="Unknown task"):
+        EvaluateConfig.applying(task="nothing")
 
 
 def test_results_of_others_are_refused(tmp_path: Path) -> None:
