@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plasticity import adapters
 from plasticity.hub_commit import commit_of
-from plasticity.loading_errors import check_causal, failures, quiet
+from plasticity.loading_errors import auto_tokenizer, check_causal, failures, quiet
 from spectra.errors import SpectraError, first_line
 
 if TYPE_CHECKING:
@@ -146,10 +146,8 @@ def _place(source: str) -> _Place:
 
 
 def _tokenizer(place: _Place) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
     try:
-        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place.where, **place.options)
+        found: PreTrainedTokenizerBase = auto_tokenizer(place.where, **place.options)
     except failures() as error:
         raise SpectraError(
             f"{place.source} has no tokenizer that can be loaded ({first_line(error).rstrip('.')}). Expected a checkpoint folder "

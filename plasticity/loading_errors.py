@@ -18,11 +18,25 @@ def failures() -> tuple[type[Exception], ...]:
     import struct
     from pickle import UnpicklingError
 
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     return (
-        *network_errors(), AttributeError, EOFError, LookupError, TypeError, SafetensorError, UnpicklingError, struct.error,
+        *network_errors(), AttributeError, EOFError, LookupError, TypeError, SafetensorError, StrictDataclassError, UnpicklingError,
+        struct.error,
     )  # fmt: skip
+
+
+def auto_tokenizer(where: str, **options: Any) -> Any:
+    """transformers' AutoTokenizer, whose errors are all among `failures`: tokenizers itself raises Exception and no other."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(where, **options)
+    except Exception as error:
+        if type(error) is Exception:
+            raise ValueError(str(error)) from error
+        raise
 
 
 def check_causal(source: str, config: Any, info: Mapping[str, Any]) -> None:

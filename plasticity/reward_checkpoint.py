@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plasticity.loading_errors import check_shapes, failures, quiet, some
+from plasticity.loading_errors import auto_tokenizer, check_shapes, failures, quiet, some
 from spectra.errors import SpectraError, first_line
 
 if TYPE_CHECKING:
@@ -20,11 +20,9 @@ def load_tokenizer(source: str, name: str, revision: str | None) -> PreTrainedTo
     Raises:
         SpectraError: there is none, or it cannot be had.
     """
-    from transformers import AutoTokenizer
-
     try:
         with quiet():
-            found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **_at(revision))
+            found: PreTrainedTokenizerBase = auto_tokenizer(name, **_at(revision))
     except failures() as error:
         raise SpectraError(
             f"{source} has no tokenizer that can be loaded ({first_line(error).rstrip('.')}). {EXPECTED}; {_OFFLINE}."
