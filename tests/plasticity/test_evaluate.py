@@ -435,6 +435,12 @@ def test_a_cloze_task_has_the_same_kind_of_result(base: Path, tmp_path: Path) ->
     arc = config(base, task="arc_easy", data=str(data), limit=None, samples=None, max_tokens=None)
     result = evaluate(arc, tmp_path / "out")
     assert result.counts == {"likelihoods": {"scored": 12, "contexts_cut": 0}}
+    before = (tmp_path / "out" / "result.json").read_bytes()
+    for other in (dataclasses.replace(arc, seed=3), dataclasses.replace(arc, limit=2)):
+        with pytest.raises(SpectraError, match="--resume"):
+            evaluate(other, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "result.json").read_bytes() == before
+    assert plain(evaluate(arc, tmp_path / "out", resume=True)) == plain(result)
     cut = evaluate(dataclasses.replace(arc, window=8, limit=2), tmp_path / "cut")
     assert cut.counts["likelihoods"]["contexts_cut"] == cut.settings["lm_eval"]["truncated"] == 6
     assert cut.data["remarks"] == ["the first 2 rows, as lm-eval's --limit"]
