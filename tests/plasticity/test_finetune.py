@@ -20,7 +20,8 @@ from plasticity.base_model import load_base
 from plasticity.examples import IGNORED, Collate, Examples, Packs, check_isolation, check_mean
 from plasticity.finetune import FinetuneConfig, LoraConfig, finetune, make_objective, paper
 from plasticity.finetune_options import configure
-from plasticity.tasks import registry
+from plasticity.identity import PROMPT_CHECK, check_prompts, origin
+from plasticity.tasks import encoding, registry
 from plasticity.tasks.encoding import Encoded
 from spectra.errors import SpectraError
 from tests.alphadecay.conftest import own_caches, tiny_llama  # noqa: F401 -- a fixture for every test here
@@ -212,6 +213,38 @@ def test_from_scratch_has_the_architecture_and_other_weights(base: Path) -> None
     a, b, c = (m.model.state_dict() for m in (pretrained, random, again))
     assert a.keys() == b.keys() and not torch.equal(a["lm_head.weight"], b["lm_head.weight"])
     assert torch.equal(b["lm_head.weight"], c["lm_head.weight"])
+
+
+def test_a_run_notes_the_prompt_that_it_trains_on(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what the evaluation would make of a question: where training sees something else, the evaluation must notice."""
+    task, checkpoint = registry.get("toy_arithmetic"), load_base(str(base))
+    tokenizer, known = checkpoint.tokenizer, {"task": "toy_arithmetic", "task_version": 1}
+    objective = make_objective(config(base), lambda _: None)
+    note = objective.facts(4)[PROMPT_CHECK]
+    item = objective.train[0]
+    assert note["ids"] == item["input_ids"][: item["labels"].count(IGNORED)]
+    assert check_prompts(task, tokenizer, known | {PROMPT_CHECK: note}) == ()
+    assert objective.facts(4)["base"] == origin(checkpoint) and origin(checkpoint)["weights_sha256"]
+    scratch = make_objective(config(base, from_scratch=True), lambda _: None).facts(4)["base"]
+    assert scratch == origin(checkpoint) | {"weights_sha256": None}
+
+    lengths = [len(objective.train[i]["input_ids"]) for i in range(64)]
+    assert min(lengths) < lengths[0]
+    short = make_objective(config(base, window=min(lengths)), lambda _: None)
+    assert len(short.train) < 64
+    assert check_prompts(task, tokenizer, known | {PROMPT_CHECK: short.facts(4)[PROMPT_CHECK]}) == ()
+
+    made = encoding.encode
+
+    def with_bos(*given: Any) -> Encoded:
+        one = made(*given)
+        return replace(one, prompt_ids=(1, *one.prompt_ids))
+
+    monkeypatch.setattr(encoding, "encode", with_bos)
+    note = make_objective(config(base), lambda _: None).facts(4)[PROMPT_CHECK]
+    monkeypatch.undo()
+    with pytest.raises(SpectraError, match="with other prompts than it would be evaluated with"):
+        check_prompts(task, tokenizer, known | {PROMPT_CHECK: note})
 
 
 def test_a_real_checkpoint_on_real_problems(tmp_path: Path) -> None:
