@@ -77,7 +77,8 @@ def cloze(  # noqa: PLR0913 -- flat: one argument an option of the command
         say: where progress is said; None: nowhere.
 
     Raises:
-        SpectraError: not a cloze task, unusable data, no network, a choice that does not fit into the window.
+        SpectraError: not a cloze task, unusable data, no network, a choice that does not fit into the window, a likelihood that is
+            not finite, too little device memory.
     """
     header = task.header
     if header.kind != "cloze" or not header.lm_eval:
@@ -149,6 +150,7 @@ def _run(
     As `lm_eval.simple_evaluate`, which is not called because it also starts git and pip to describe the machine: 2 seconds a
     call, and messages.
     """
+    import torch
     from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED  # type: ignore[import-untyped]
     from lm_eval.evaluator import evaluate  # type: ignore[import-untyped]
 
@@ -168,6 +170,11 @@ def _run(
         with heard.listening():
             try:
                 results = evaluate(lm=lm, task_dict=loaded, limit=setting.limit, bootstrap_iters=_BOOTSTRAP)
+            except torch.OutOfMemoryError as error:
+                less = f"with --batch-size below {setting.batch_size}, or " if setting.batch_size > 1 else ""
+                raise SpectraError(
+                    f"Out of device memory with {setting.batch_size} texts at once. Evaluate again {less}with --device cpu."
+                ) from error
             except (ValueError, AssertionError) as error:
                 raise SpectraError(f"lm-eval cannot run {name}: {first_line(error)}") from error
     made = found(results, loaded, name, setting.seed)

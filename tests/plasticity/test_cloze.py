@@ -214,6 +214,18 @@ def test_likelihoods_that_are_not_finite_are_refused(tiny: tuple[Any, Any], tmp_
         cloze(HellaSwag(), broken, tiny[1], data=data, work=tmp_path)
 
 
+def test_too_little_memory_says_what_to_do(
+    tiny: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(type(tiny[0]), "forward", full)
+    data = written(tmp_path / "validation.jsonl", hellaswag_rows(3))
+    with pytest.raises(SpectraError, match=r"with 8 texts at once.* --batch-size below 8"):
+        cloze(HellaSwag(), *tiny, data=data, work=tmp_path, batch_size=8)
+
+
 def test_equal_documents_have_equal_ids_whatever_the_file(tiny: tuple[Any, Any], tmp_path: Path) -> None:
     rows = [{"goal": f"Goal {i}", "sol1": "Do it", "sol2": "Leave it", "label": i % 2} for i in range(3)]
     foundry = [
