@@ -1,0 +1,100 @@
+"""Where a base stands in an experiment: its value on the experiment's axis, what else tells it from others, the lines it is on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Values = Mapping[str, Any]
+GIVEN = "given"
+_DECAY, _POLICY = "decay.base", "decay.policy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What bases that differ in nothing but their seed share.
+
+    Attributes:
+        group: the recipe's name, or `given`.
+        x: value on the experiment's axis; None where it has none.
+        axes: what else varies within the group.
+        families: labels of the lines that it is on: bases that differ on the axis alone.
+        name: for tables and keys, different within a family.
+    """
+
+    group: str
+    x: Any
+    axes: Values
+    families: tuple[str, ...]
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The same for all seeds."""
+        return json.dumps([self.group, self.x, dict(self.axes)], sort_keys=True, default=str)
+
+
+def places(bases: Mapping[str, Values], axis: str, variants: Mapping[str, Values], told: Values) -> dict[str, Place]:
+    """Place every base.
+
+    Args:
+        bases: label -> axes, as in a cell's record.
+        axis: of the experiment.
+        variants: name -> what each changes.
+        told: label -> x where the axes do not have it (a recipe's own value).
+
+    A base that no policy decays is on the lines of all policies: it is their zero.
+    """
+    changed = {key for variant in variants.values() for key in variant}
+    hidden = {"recipe", "seed", axis} | ({"variant"} if axis in changed else changed)
+    rest = {label: {k: v for k, v in axes.items() if k not in hidden} for label, axes in bases.items()}
+    group = {label: str(axes.get("recipe", GIVEN)) for label, axes in bases.items()}
+    made: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for label, axes in bases.items():
+        x = axes.get(axis, told.get(label))
+        members = [rest[other] for other in bases if group[other] == group[label]]
+        own = {key: value for key, value in rest[label].items() if len({_text(m.get(key)) for m in members}) > 1}
+        if x is None:
+            own = rest[label] or {"checkpoint": label}
+        made[label] = (x, own)
+    lines = {
+        (group[label], _text(own)): own for label, (x, own) in made.items() if x is not None
+    }  # all lines, by what is the same on each
+    return {
+        label: Place(
+            group=group[label], x=x, axes=own, families=_families(group[label], x, own, axis, lines), name=_name(x, own)
+        )
+        for label, (x, own) in made.items()
+    }
+
+
+def _families(group: str, x: Any, own: Values, axis: str, lines: Mapping[tuple[str, str], Values]) -> tuple[str, ...]:
+    if x is None:
+        return (group,)
+    if axis == _DECAY and own.get(_POLICY) == "none":
+        others = [
+            line
+            for (name, _), line in lines.items()
+            if name == group and line.get(_POLICY) != "none" and _undecayed(line) == _undecayed(own)
+        ]
+        if others:
+            return tuple(_label(group, line) for line in others)
+    return (_label(group, own),)
+
+
+def _undecayed(axes: Values) -> dict[str, Any]:
+    return {key: value for key, value in axes.items() if not key.startswith("decay.")}
+
+
+def _label(group: str, axes: Values) -> str:
+    return f"{group} ({', '.join(f'{key} {value}' for key, value in axes.items())})" if axes else group
+
+
+def _name(x: Any, axes: Values) -> str:
+    return str(x) if x is not None else " ".join(str(value) for value in axes.values())
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

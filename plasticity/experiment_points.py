@@ -1,0 +1,168 @@
+"""Scores of fine-tuned bases as points of figures: means over seeds, with intervals over seeds and questions.
+
+Legend: S seeds, Q questions, B draws. Seeds are drawn first, then questions: the same questions for all seeds, which all answer
+the same ones. A seed is one of pretraining where some base has several, its fine-tuning runs averaged; else one of fine-tuning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from plasticity.experiment_answers import Table
+from plasticity.experiment_data import Run, tasks_of_reasoning
+from plasticity.stats import proportion_interval
+from plasticity.stats_grid import draw_seeds
+from plasticity.stats_resample import DRAWS, counts, percentile
+from plasticity.stats_result import Floats, Interval, counted
+
+MEAN = "mean"
+Drawn = Mapping[int, Floats]  # id of a table -> (B,) its score under resampling of questions
+
+
+def units(runs: Sequence[Run], several_bases: bool) -> dict[int, list[Run]]:
+    """Seed -> its runs."""
+    made: dict[int, list[Run]] = {}
+    for run in runs:
+        made.setdefault(run.base.seed if several_bases else run.seed, []).append(run)
+    return dict(sorted(made.items()))
+
+
+def several_bases(runs: Iterable[Run]) -> bool:
+    """Whether any place has bases of several seeds."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for run in runs:
+        seeds.setdefault((run.place.key, run.start), set()).add(run.base.seed)
+    return any(len(found) > 1 for found in seeds.values())
+
+
+def points(runs: Sequence[Run], *, draws: int = DRAWS, seed: int = 0) -> list[dict[str, Any]]:
+    """One a (place, setting, task, score, start), as in `summary.json`; `mean`: over the tasks whose answers are generated."""
+    drawn = _draw([t for run in runs for t in run.tested.tables.values()], draws, seed)
+    by_base = {name: several_bases(run for run in runs if run.place.group == name) for name in _groups(runs)}
+    cells: dict[tuple[str, str, str], dict[str, list[Run]]] = {}
+    for run in runs:
+        which = (run.place.key, json.dumps(dict(run.setting), sort_keys=True), run.start)
+        cells.setdefault(which, {}).setdefault(run.task, []).append(run)
+    reasoning = tasks_of_reasoning(runs)
+    made = []
+    for tasks in cells.values():
+        first = next(iter(tasks.values()))[0]
+        seeded = {task: units(found, by_base[first.place.group]) for task, found in tasks.items()}
+        for task, by_seed in seeded.items():
+            made += [
+                _point({task: by_seed}, task, score, drawn, draws, by_base[first.place.group])
+                for score in first_scores(by_seed)
+            ]
+        if len(reasoning) > 1 and all(task in seeded for task in reasoning):
+            whole = {task: seeded[task] for task in reasoning}
+            shared = [s for s in whole[reasoning[0]] if all(s in by_seed for by_seed in whole.values())]
+            whole = {task: {s: by_seed[s] for s in shared} for task, by_seed in whole.items()}
+            common = [n for n in first_scores(whole[reasoning[0]]) if all(n in first_scores(u) for u in whole.values())]
+            by = by_base[first.place.group]
+            made += [_point(whole, MEAN, score, drawn, draws, by) for score in common if shared]
+    return made
+
+
+def first_scores(by_seed: Mapping[int, Sequence[Run]]) -> list[str]:
+    """Scores with a value that every run has."""
+    runs = [run for found in by_seed.values() for run in found]
+    names = runs[0].tested.scores if runs else {}
+    return [n for n in names if all(r.tested.scores.get(n, {}).get("value") is not None for r in runs)]
+
+
+def _groups(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.place.group for run in runs))
+
+
+def _point(
+    tasks: Mapping[str, Mapping[int, Sequence[Run]]], name: str, score: str, drawn: Drawn, draws: int, by_base: bool
+) -> dict[str, Any]:
+    first = next(iter(tasks.values()))
+    one = next(iter(first.values()))[0]
+    each = {
+        task: [float(np.mean([run.tested.scores[score]["value"] for run in runs])) for runs in by_seed.values()]
+        for task, by_seed in tasks.items()
+    }  # (S,) a task
+    ci95, method, questions = _interval(tasks, score, drawn, draws, by_base)
+    return {
+        "group": one.place.group, "families": list(one.place.families), "name": one.place.name, "x": one.place.x,
+        "axes": dict(one.place.axes), "setting": dict(one.setting), "task": name, "score": score, "start": one.start,
+        "value": float(np.mean([np.mean(values) for values in each.values()])), "ci95": ci95, "n_questions": questions,
+        "n_seeds": len(first), "by_seed": np.mean(list(each.values()), axis=0).tolist(), "seeds": list(first),
+        "method": method,
+    }  # fmt: skip
+
+
+def _interval(
+    tasks: Mapping[str, Mapping[int, Sequence[Run]]], score: str, drawn: Drawn, draws: int, by_base: bool
+) -> tuple[Interval | None, str, int]:
+    """Interval, method, number of questions."""
+    n_seeds = len(next(iter(tasks.values())))
+    runs = [run for by_seed in tasks.values() for found in by_seed.values() for run in found]
+    if any(score not in run.tested.tables for run in runs):
+        asked = sum(int(next(iter(by_seed.values()))[0].tested.scores[score]["n"]) for by_seed in tasks.values())
+        return None, "mean; no interval: the answers by question are not all there", asked
+    columns = {
+        task: np.stack([_mean([drawn[id(run.tested.tables[score])] for run in found]) for found in by_seed.values()], 1)
+        for task, by_seed in tasks.items()
+    }  # (B, S) a task
+    weights = draw_seeds(np.random.default_rng(1), n_seeds, draws)
+    total = _mean([np.einsum("bs,bs->b", found, weights) for found in columns.values()])
+    asked = sum(len(next(iter(by_seed.values()))[0].tested.tables[score].ids) for by_seed in tasks.values())
+    method = _method(n_seeds, len(tasks), draws, by_base)
+    total = total[np.isfinite(total)]
+    if not len(total):
+        return None, "mean; no interval: no draw of questions has a value", asked
+    if np.ptp(total) > 1e-12:
+        return percentile(total), method, asked
+    return (*_constant([run.tested.tables[score] for run in runs], len(tasks)), asked)
+
+
+def _constant(tables: Sequence[Table], tasks: int) -> tuple[Interval | None, str]:
+    """Where every draw is the same: of flags that are all equal the exact interval of as many questions, else none."""
+    values = np.concatenate([table.value[table.weight > 0] for table in tables])
+    if tasks == 1 and len(values) and values[0] in (0.0, 1.0) and (values == values[0]).all():
+        n = int((tables[0].weight > 0).sum())
+        found = proportion_interval(n if values[0] else 0, n)
+        return found.ci95, f"all answers of all seeds alike; {found.method} over questions"
+    return None, "mean; no interval: every draw of seeds and questions is the same"
+
+
+def _method(n_seeds: int, n_tasks: int, draws: int, by_base: bool) -> str:
+    of = f", within each of {n_tasks} tasks" if n_tasks > 1 else ""
+    if n_seeds == 1:
+        return (
+            f"one seed: bootstrap over questions alone{of}; what another seed would change is not in the interval; 95% percentile, "
+            f"{draws} draws"
+        )
+    kind = "pretraining" if by_base else "fine-tuning"
+    few = (
+        f"; {n_seeds} seeds hardly show how much seeds matter: the interval is rather too narrow" if n_seeds < 4 else ""
+    )
+    return f"bootstrap over {counted(n_seeds, 'seed')} of {kind}, then over questions{of}; 95% percentile, {draws} draws{few}"
+
+
+def _mean(arrays: Sequence[Floats]) -> Floats:
+    made: Floats = np.mean(arrays, axis=0)
+    return made
+
+
+def _draw(found: Sequence[Table], draws: int, seed: int) -> dict[int, Floats]:
+    """Every score under the same draws of questions, where the questions are the same: one pass over all of them."""
+    made: dict[int, Floats] = {}
+    by_questions: dict[tuple[str, ...], list[Table]] = {}
+    for table in found:
+        by_questions.setdefault(table.ids, []).append(table)
+    for number, alike in enumerate(by_questions.values()):
+        values, weights = (np.stack([getattr(t, name) for t in alike], 1) for name in ("value", "weight"))  # (Q, C)
+        rows = []
+        for block in counts(np.random.default_rng([seed, number]), len(values), draws):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                rows.append((block @ values) / (block @ weights))
+        drawn = np.concatenate(rows)
+        made |= {id(table): drawn[:, at] for at, table in enumerate(alike)}
+    return made

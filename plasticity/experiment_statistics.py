@@ -1,0 +1,177 @@
+"""Statistics of an experiment, family by family: comparisons with the loss-optimal base, correlations, the optimum, trade-offs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from plasticity import stats
+from plasticity.experiment_data import Run, Tested
+from plasticity.experiment_families import Family, Scores
+from plasticity.experiment_points import MEAN
+from plasticity.stats_resample import DRAWS
+from plasticity.stats_result import Floats
+
+LOSS = "eval_loss"
+
+
+def reference(family: Family, names: Sequence[str]) -> tuple[str, str]:
+    """What others are compared with: the place of the smallest mean loss, else the first; and `loss` or `smallest`."""
+    loss = {name: float(np.mean(list(seeds.values()))) for name, seeds in family.of(LOSS).items() if name in names}
+    if len(loss) == len(names):
+        return min(loss, key=loss.__getitem__), "loss"
+    return names[0], "smallest"
+
+
+def comparisons(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) -> list[dict[str, Any]]:
+    """Every place minus the reference, on every task and on their mean; Holm over the tasks of one pair."""
+    made: list[dict[str, Any]] = []
+    for one in found:
+        names = list(one.values)
+        if len(names) < 2:
+            continue
+        control, by = reference(family, names)
+        made += [
+            _about(family, one) | {
+                "name_a": name, "name_b": control, "x_a": family.x(name), "x_b": family.x(control), "reference_by": by,
+                "better": "higher" if one.sign > 0 else "lower", **_pair(one, name, control, draws), "holm_p": None,
+            }
+            for name in names if name != control
+        ]  # fmt: skip
+    _holm(made)
+    return made
+
+
+def _about(family: Family, one: Scores) -> dict[str, Any]:
+    return {"group": family.label, "task": one.task, "score": one.score, "setting": dict(one.setting)}
+
+
+def _pair(one: Scores, first: str, second: str, draws: int) -> dict[str, Any]:
+    a, b = one.values[first], one.values[second]
+    seeds = {name: _by_seed(one.values[name]) for name in (first, second)}
+    over_seeds = stats.paired_seeds(seeds[first], seeds[second])
+    mcnemar = None
+    if one.task == MEAN:
+        paired: Any = stats.difference_over_tasks(_stacked(a), _stacked(b), draws=draws)
+    else:
+        paired = stats.paired_bootstrap(_stacked(a)[one.task], _stacked(b)[one.task], draws=draws)
+        rows = _stacked(a)[one.task], _stacked(b)[one.task]
+        if all(len(row) == 1 and np.isin(row, (0.0, 1.0)).all() for row in rows):
+            mcnemar = stats.mcnemar(*rows)
+    return {"paired": paired, "mcnemar": mcnemar, "over_seeds": over_seeds}
+
+
+def _stacked(tasks: Mapping[str, Mapping[int, Floats]]) -> dict[str, Floats]:
+    return {task: np.stack(list(seeds.values())) for task, seeds in tasks.items()}  # (S, Q) each
+
+
+def _by_seed(tasks: Mapping[str, Mapping[int, Floats]]) -> dict[int, float | None]:
+    """Mean over tasks, of the seeds that all tasks have."""
+    tables = list(tasks.values())
+    shared = [seed for seed in tables[0] if all(seed in table for table in tables)]
+    return {seed: float(np.mean([table[seed].mean() for table in tables])) for seed in shared}
+
+
+def _holm(made: Sequence[dict[str, Any]]) -> None:
+    """Fill in `holm_p`: p over seeds where there are several, else McNemar's; adjusted over the tasks of one pair and setting."""
+    pairs: dict[str, dict[str, dict[str, Any]]] = {}
+    for entry in made:
+        if entry["task"] != MEAN:
+            which = str((entry["name_a"], entry["name_b"], sorted(entry["setting"].items())))
+            pairs.setdefault(which, {})[entry["task"]] = entry
+    for tasks in pairs.values():
+        p = {task: _p(entry) for task, entry in tasks.items()}
+        for task, adjusted in stats.holm_over_tasks(p).adjusted.items():
+            tasks[task]["holm_p"] = adjusted
+
+
+def _p(entry: Mapping[str, Any]) -> float | None:
+    if entry["over_seeds"].p is not None:
+        return float(entry["over_seeds"].p)
+    return None if entry["mcnemar"] is None else entry["mcnemar"].p
+
+
+def correlations(family: Family, found: Sequence[Scores]) -> list[dict[str, Any]]:
+    """Each measured quantity with each main score, over the places of the family."""
+    made = []
+    for one in found:
+        score: dict[str, float | None] = {**one.means()}
+        for quantity in family.quantities:
+            values = {name: float(np.mean(list(seeds.values()))) for name, seeds in family.of(quantity).items()}
+            known: dict[str, float | None] = {name: values.get(name) for name in score}
+            made.append(_about(family, one) | {
+                "of": quantity, "with": f"{one.task} {one.score}", "pearson": stats.pearson(known, score),
+                "spearman": stats.spearman(known, score),
+                "points": {name: [known[name], score[name]] for name in score},
+            })  # fmt: skip
+    return made
+
+
+def optima(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) -> list[dict[str, Any]]:
+    """The best by loss beside the best by score."""
+    loss = family.of(LOSS)
+    made = []
+    for one in found:
+        if len(one.values) < 2 or len(loss) < 2:
+            continue
+        best = stats.optimum(loss, one.as_gain, draws=draws)
+        made.append(_about(family, one) | {
+            "by_loss": [family.x(name) for name in best.best_by_loss],
+            "by_score": [family.x(name) for name in best.best_by_score],
+            "name_by_loss": list(best.best_by_loss), "name_by_score": list(best.best_by_score),
+            "loss": best.loss, "means": {name: one.sign * value for name, value in best.score.items()},
+            "shares": {"by_loss": best.wins_by_loss, "by_score": best.wins_by_score}, "differ": best.differ,
+            "difference": best.difference, "n_seeds": best.n_seeds, "n_questions": best.n_questions,
+            "method": best.method, "status": best.status, "why": best.why,
+        })  # fmt: skip
+    return made
+
+
+def tradeoffs(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) -> list[dict[str, Any]]:
+    """What fine-tuning gains and what it forgets, place by place (figures 17 and 18): where both were scored."""
+    made = []
+    wanted: dict[str, Scores] = {}
+    for one in found:
+        setting = str(sorted(one.setting.items()))
+        if one.task == MEAN or setting not in wanted:
+            wanted[setting] = one
+    for one in wanted.values():
+        for name in one.values:
+            runs = [run for run in family.runs[name] if dict(run.setting) == dict(one.setting)]
+            before = _before(family, name, runs)
+            after: dict[str, dict[str, Any]] = {}
+            for run in runs:
+                for benchmark, tested in run.stability.items():
+                    after.setdefault(run.task, {}).setdefault(benchmark, []).append(_row(tested))
+            after = {task: {b: rows for b, rows in of.items() if b in before} for task, of in after.items()}
+            if before and any(after.values()):
+                result = stats.tradeoff(before, after, _stacked(one.values[name]), draws=draws)
+                made.append(_about(family, one) | {
+                    "name": name, "x": family.x(name), "stability": result.stability, "upstream": result.upstream,
+                    "plasticity": result.plasticity, "n_models": result.n, "method": result.method,
+                    "status": result.status, "why": result.why,
+                })  # fmt: skip
+    return made
+
+
+def _before(family: Family, name: str, runs: Sequence[Run]) -> dict[str, Any]:
+    """Benchmark -> (S, Q) of the bases that were fine-tuned; those of which all have it."""
+    benchmarks = dict.fromkeys(benchmark for run in runs for benchmark in run.stability)
+    bases = [base for base in family.bases[name] if any(run.base.label == base.label for run in runs)]
+    return {
+        benchmark: [_row(base.before[benchmark]) for base in bases]
+        for benchmark in benchmarks
+        if bases and all(benchmark in base.before and len(_row(base.before[benchmark])) for base in bases)
+    }
+
+
+def _row(tested: Tested) -> Floats:
+    """(Q,) accuracy by question; empty where the answers do not bear it out."""
+    table = tested.tables.get(_accuracy(tested))
+    return table.value if table is not None and bool((table.weight > 0).all()) else np.empty(0)
+
+
+def _accuracy(tested: Tested) -> str:
+    return "acc" if "acc" in tested.scores else next(iter(tested.scores), "")

@@ -1,0 +1,333 @@
+"""From an experiment's folder to its summary: against numbers worked out by hand, on folders that the test writes itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cli.summary_terminal import print_summary
+from plasticity import experiment, experiment_answers, experiment_cell, experiment_plan
+from plasticity.experiment_families import POOLED
+from plasticity.experiment_places import places
+from plasticity.experiment_plan import Cell
+from plasticity.experiment_results import read_summary, summarise, write_summary
+from spectra.errors import SpectraError
+
+from . import experiment_folder
+
+TEXT = """
+name: made
+pretrain: {recipe: tiny, grid: {decay.base: [0, 0.1, 1.0]}, seeds: [1, 2, 3]}
+finetune: {from_scratch: true}
+tasks: [toy_arithmetic, medmcqa]
+evaluate: {samples: 2, limit: 200, stability: [piqa]}
+probe: {tasks: [corpus]}
+gap: {}
+spectra: {}
+"""
+Q = 200
+RIGHT = {0: (40, 44, 48), 0.1: (60, 62, 70), 1.0: (120, 126, 126)}  # of 200 questions, by seed
+LOSS = {0: (2.3, 2.2, 2.1), 0.1: (2.0, 2.1, 2.2), 1.0: (2.5, 2.6, 2.7)}  # 0.1 has the smallest
+DRAWS = 300
+
+
+def flags(cell: Cell) -> list[int]:
+    """medmcqa has ten more right than toy_arithmetic; which ones is scrambled, alike for all."""
+    order = np.random.default_rng(7).permutation(Q)
+    if cell.kind == "before" and cell.task == "piqa":
+        return [1, 1, 1, 0]
+    if cell.kind == "before" or "start" in cell.axes:
+        return [int(n < 10) for n in range(Q)]
+    right = RIGHT[cell.axes["decay.base"]][cell.base.axes["seed"] - 1] + 10 * (cell.task == "medmcqa")
+    return [int(n < right) for n in order]
+
+
+def measured(cell: Cell) -> Mapping[str, Any]:
+    """Probes rise with decay in every seed, the rank falls in one and rises in another, the gap rises."""
+    x, seed = cell.base.axes["decay.base"], cell.base.axes["seed"]
+    at = {0: 0, 0.1: 1, 1.0: 2}[x]
+    rank = 0.5 + 0.1 * at * (seed - 2)
+    return {
+        "loss": LOSS[x][seed - 1],
+        "probe": 0.5 + 0.1 * at + 0.01 * seed * at,
+        "rank": rank,
+        "gap": 0.1 * at + 0.01 * seed * at,
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made")
+    experiment_folder.write(out, TEXT, flags=flags, measured=measured)
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> dict[str, Any]:
+    return summarise(folder, draws=DRAWS)
+
+
+def point(summary: Mapping[str, Any], x: Any, task: str, score: str = "greedy") -> dict[str, Any]:
+    (found,) = [p for p in summary["points"] if (p["x"], p["task"], p["score"]) == (x, task, score)]
+    return dict(found)
+
+
+def test_points_are_means_over_seeds_and_tasks_with_intervals_over_both(whole: dict[str, Any]) -> None:
+    toy, mean = point(whole, 0.1, "toy_arithmetic"), point(whole, 0.1, "mean")
+    assert toy["value"] == pytest.approx((60 + 62 + 70) / 600)
+    assert mean["value"] == pytest.approx((64 + 5) / 200)  # the other task has 10 of 200 more
+    assert toy["by_seed"] == pytest.approx([0.3, 0.31, 0.35]) and toy["n_seeds"] == 3
+    assert (toy["n_questions"], mean["n_questions"]) == (Q, 2 * Q)
+    for one in (toy, mean):
+        assert one["ci95"][0] < one["value"] < one["ci95"][1]
+        assert "3 seeds of pretraining" in one["method"]
+    # One question's luck, sqrt(p q / Q) = 0.033 (of two tasks 0.024), and that of seeds, 0.015, in quadrature.
+    assert (toy["ci95"][1] - toy["ci95"][0]) / 4 == pytest.approx(0.036, abs=0.007)
+    assert (mean["ci95"][1] - mean["ci95"][0]) / 4 == pytest.approx(0.028, abs=0.007)
+    assert (
+        point(whole, 0.1, "toy_arithmetic", "correct_ratio")["value"] == 1.0
+    )  # of questions with a right sample, all are
+
+
+def test_the_control_from_random_weights_has_no_x(whole: dict[str, Any]) -> None:
+    control = point(whole, None, "toy_arithmetic")
+    assert control["start"] == "scratch" and control["value"] == 0.05 and control["n_seeds"] == 1
+    assert "one seed" in control["method"] and "questions alone" in control["method"]
+    assert whole["counts"] == {"cells": 9 * (1 + 3 + 3 + 2) + 2, "done": 83, "failed": 0, "pending": 0, "blocked": 0}
+
+
+def test_losses_have_a_t_interval(whole: dict[str, Any]) -> None:
+    (one,) = [entry for entry in whole["loss"] if entry["x"] == 0.1]
+    assert one["value"] == pytest.approx(2.1)
+    assert one["ci95"][1] - 2.1 == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5)
+
+
+def test_statistics_against_the_loss_optimal_base(whole: dict[str, Any]) -> None:
+    found = {(c["x_a"], c["task"]): c for c in whole["statistics"]["comparisons"]}
+    assert {c["x_b"] for c in found.values()} == {0.1} and {c["reference_by"] for c in found.values()} == {"loss"}
+    one = found[1.0, "toy_arithmetic"]
+    assert one["paired"]["value"] == one["over_seeds"]["value"] == pytest.approx(60 / 200)  # (60 + 64 + 56) / 3
+    assert one["over_seeds"]["t"] == pytest.approx(60 / (4 / 3**0.5))
+    assert one["mcnemar"] is None  # responses of several seeds are not independent
+    assert one["holm_p"] == pytest.approx(2 * one["over_seeds"]["p"])  # two tasks with the same p
+    assert found[1.0, "mean"]["holm_p"] is None
+    (r,) = [c for c in whole["statistics"]["correlations"] if c["of"] == "eval_loss" and c["with"] == "mean greedy"]
+    losses, scores = [2.2, 2.1, 2.6], [44 + 5, 64 + 5, 124 + 5]
+    assert r["pearson"]["value"] == pytest.approx(np.corrcoef(losses, scores)[0, 1])
+    (best,) = [o for o in whole["statistics"]["optimum"] if o["task"] == "mean"]
+    assert (best["by_loss"], best["by_score"]) == ([0.1], [1.0])
+    assert best["shares"]["by_score"]["1.0"] == 1.0 and best["difference"]["ci95"][0] > 0
+    (trade,) = [t for t in whole["statistics"]["tradeoffs"] if t["x"] == 1.0]
+    assert trade["stability"]["value"] == pytest.approx(0.5 - 0.75)  # piqa: 2 of 4 after, 3 of 4 before
+    assert trade["plasticity"]["value"] == pytest.approx(129 / 200)
+
+
+def test_findings_are_settled_by_intervals_over_seeds(whole: dict[str, Any]) -> None:
+    found = {one["claim"]: one for one in whole["findings"]}
+    assert {claim: one["status"] for claim, one in found.items()} == {
+        "plasticity": "holds",
+        "loss": "holds",
+        "probes": "holds",
+        "rank": "not settled",
+        "gap": "does not hold",
+    }
+    assert "1.0 against 0.1" in found["plasticity"]["answer"] and "+30.00 points" in found["plasticity"]["answer"]
+    assert "0.5000 at 0, 0.7400 at 1.0" in found["probes"]["answer"]
+    assert found["probes"]["answer"].count("0.12") == 1  # 0.1 and 0.01 times the mean seed a step
+    assert all(one["evidence"] for one in found.values())
+
+
+def test_bases_hold_what_was_measured(whole: dict[str, Any]) -> None:
+    (base,) = [b for b in whole["bases"] if b["x"] == 1.0 and b["seed"] == 3]
+    assert base["probes"]["corpus"]["test_accuracy"]["mean"] == pytest.approx(0.5 + 0.2 + 0.06)
+    assert base["spectra"]["pseudo_rank"]["qk"] == {"3": [1.0, pytest.approx(0.7)]}
+    assert base["spectra"]["norms"] == {"embed": [0.5, 0.25]} and base["spectra"]["steps"] == [2, 4]
+    assert base["gap"]["gap"] == pytest.approx(0.26) and base["tokenizer_sha256"] == experiment_folder.TOKENIZER
+    assert base["before"]["toy_arithmetic"]["greedy"]["value"] == 0.05
+    assert whole["provenance"]["cells_commits"] == ["abc"] and whole["provenance"]["cell_seconds"] == 2 * 83
+    assert whole["warnings"] == []
+
+
+def test_written_printed_and_read_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read = read_summary(write_summary(folder))
+    print_summary(read)
+    printed = capsys.readouterr().out
+    assert "83 of 83 cells done" in printed and "2.1000 (1.8516 to 2.3484)" in printed
+    assert "does not hold. No, the reverse" in printed and "mean greedy" in printed
+    (folder / "summary.json").write_text(json.dumps(read | {"schema_version": 0}), encoding="utf-8")
+    with pytest.raises(SpectraError, match="version 0"):
+        read_summary(folder)
+
+
+def test_a_grid_in_the_middle_is_summarised_as_far_as_it_is(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "half"
+    shutil.copytree(folder, out)
+    cells = experiment_plan.cells(experiment.load(str(out / "recipe.yaml")))
+    tunes = [
+        cell for cell in cells if cell.kind == "tune" and cell.task == "medmcqa" and cell.base.axes["decay.base"] == 1.0
+    ]
+    for cell in tunes:
+        shutil.rmtree(experiment_cell.folder(out, cell))
+    bases = [cell for cell in cells if cell.kind == "base" and cell.base.axes["decay.base"] == 0]
+    for cell in bases[1:]:
+        for other in cells:
+            if other.base.key == cell.key:
+                shutil.rmtree(experiment_cell.folder(out, other))
+    experiment_folder.record(out, bases[1], {"status": "failed", "reason": "the disk is full"})
+    (probe,) = [c for c in cells if c.kind == "probe" and c.base.key == bases[0].key]
+    (experiment_cell.folder(out, probe) / "probe" / "corpus" / "probe.json").write_text("{", encoding="utf-8")
+    found = summarise(out, draws=DRAWS)
+    assert found["counts"] == {"cells": 83, "done": 83 - 3 - 18, "failed": 1, "pending": 3 + 9, "blocked": 8}
+    assert found["failed"] == [
+        {"id": bases[1].id, "kind": "base", "label": bases[1].label, "reason": "the disk is full"}
+    ]
+    assert len(found["pending"]) == 20 and any(
+        "20" in w or "21 of 83 cells are missing" in w for w in found["warnings"]
+    )
+    assert any("probes of corpus cannot be read" in warning for warning in found["warnings"])
+    assert point(found, 0, "toy_arithmetic")["n_seeds"] == 1 and point(found, 1.0, "toy_arithmetic")["n_seeds"] == 3
+    assert not [p for p in found["points"] if p["x"] == 1.0 and p["task"] == "mean"]  # not the mean of other tasks
+    statuses = {one["claim"]: one["status"] for one in found["findings"]}
+    assert statuses["plasticity"] == "not settled" and statuses["gap"] == "not settled"  # one seed has all values
+
+
+ONE_SEED = TEXT.replace("seeds: [1, 2, 3]", "seeds: [1]").replace(", medmcqa]", "]")
+
+
+def test_nothing_is_settled_by_one_seed(tmp_path: Path) -> None:
+    experiment_folder.write(tmp_path, ONE_SEED, flags=flags, measured=measured)
+    found = summarise(tmp_path, draws=DRAWS)
+    assert {one["status"] for one in found["findings"]} == {"not settled"}
+    assert all("one seed" in one["answer"] for one in found["findings"])
+    assert any("One seed throughout" in warning for warning in found["warnings"])
+    one = next(c for c in found["statistics"]["comparisons"] if c["x_a"] == 1.0)
+    assert one["over_seeds"]["status"] == "one_seed" and one["over_seeds"]["ci95"] is None
+    assert (one["mcnemar"]["only_first"], one["mcnemar"]["only_second"]) == (60, 0)
+    assert one["holm_p"] == one["mcnemar"]["p"] == pytest.approx(2 * 0.5**60)
+    assert all(entry["ci95"] is None for entry in found["loss"])
+    assert not [p for p in found["points"] if p["task"] == "mean"]  # one task is no mean
+
+
+def test_different_tokenizers_are_said_wherever_losses_are_compared(tmp_path: Path) -> None:
+    def other(cell: Cell) -> Mapping[str, Any]:
+        own = {"tokenizer": "u" * 64} if cell.base.axes["decay.base"] == 1.0 else {}
+        return {**measured(cell), **own}
+
+    experiment_folder.write(tmp_path, TEXT.replace(", medmcqa]", "]"), flags=flags, measured=other)
+    found = summarise(tmp_path, draws=DRAWS)
+    assert all("warning" in entry for entry in (*found["loss"], *found["bases"], *found["statistics"]["optimum"]))
+    warned = {c["of"] for c in found["statistics"]["correlations"] if "warning" in c}
+    assert warned == {"eval_loss", "gap"}
+    statuses = {one["claim"]: (one["status"], "tokenizers" in one["answer"]) for one in found["findings"]}
+    assert statuses["plasticity"] == statuses["loss"] == statuses["gap"] == ("not settled", True)
+    assert statuses["probes"] == ("holds", False)
+    assert any("different tokenizers" in warning for warning in found["warnings"])
+
+
+SETTINGS = """
+name: settings
+pretrain: {recipe: tiny, grid: {decay.base: [0, 0.1]}}
+finetune: {grid: {train.lr: [0.001, 0.002]}, seeds: [1, 2]}
+tasks: [toy_arithmetic]
+evaluate: {before: false}
+"""
+
+
+def test_settings_are_apart_and_pooled_and_seeds_of_finetuning_count(tmp_path: Path) -> None:
+    def right(cell: Cell) -> list[int]:
+        x, rate = cell.axes["decay.base"], cell.axes["finetune.train.lr"]
+        return [int(n < 10 + 20 * (x == 0.1) + 4 * (rate == 0.002) + (cell.seed or 0)) for n in range(50)]
+
+    experiment_folder.write(
+        tmp_path, SETTINGS, flags=right, measured=lambda cell: {"loss": 2.0 + cell.base.axes["decay.base"]}
+    )
+    found = summarise(tmp_path, draws=DRAWS)
+    slow = [
+        p for p in found["points"] if p["score"] == "greedy" and p["x"] == 0 and p["setting"] == {"train.lr": 0.001}
+    ]
+    assert [(p["value"], p["n_seeds"]) for p in slow] == [(pytest.approx((11 + 12) / 100), 2)]
+    assert "2 seeds of fine-tuning" in slow[0]["method"]
+    settings = [c["setting"] for c in found["statistics"]["comparisons"]]
+    assert settings == [{POOLED: 2}, {"train.lr": 0.001}, {"train.lr": 0.002}]
+    assert [c["paired"]["value"] for c in found["statistics"]["comparisons"]] == pytest.approx([0.4] * 3)
+    unknown = [one["status"] for one in found["findings"] if one["claim"] in {"probes", "rank", "gap"}]
+    assert unknown == ["not measured"] * 3
+
+
+def test_equal_answers_have_the_exact_interval(tmp_path: Path) -> None:
+    text = SETTINGS.replace("{grid: {train.lr: [0.001, 0.002]}, seeds: [1, 2]}", "{}")
+    experiment_folder.write(tmp_path, text, flags=lambda cell: [0] * 50, measured=lambda cell: {"loss": None})
+    found = summarise(tmp_path, draws=DRAWS)
+    one = point(found, 0.1, "toy_arithmetic")
+    assert one["ci95"] == [0.0, pytest.approx(1 - 0.025 ** (1 / 50))] and one["value"] == 0.0
+    assert all(c["reference_by"] == "smallest" for c in found["statistics"]["comparisons"])
+    assert {o["claim"]: o["status"] for o in found["findings"]}["loss"] == "not measured"
+
+
+def test_answers_that_do_not_bear_out_a_score_give_no_interval(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "wrong"
+    shutil.copytree(folder, out)
+    cell = next(c for c in experiment_plan.cells(experiment.load(str(out / "recipe.yaml"))) if c.kind == "tune")
+    experiment_folder.answers(experiment_cell.folder(out, cell) / "scores", [1] * Q, cell.task)
+    found = summarise(out, draws=DRAWS)
+    wrong = point(found, cell.base.axes["decay.base"], cell.task)
+    assert wrong["ci95"] is None and "not all there" in wrong["method"] and wrong["value"] == pytest.approx(0.22)
+    assert any("cannot be told by question" in warning for warning in found["warnings"])
+
+
+def test_every_score_by_question() -> None:
+    sampled = {
+        "id": "a", "greedy": {"answer": "1", "correct": True}, "majority": {"answer": "1", "correct": False},
+        "samples": [{"correct": True, "reward": 1.0}, {"correct": False, "reward": 3.0}, {"correct": False, "reward": 2.0}],
+    }  # fmt: skip
+    nothing = {
+        **sampled,
+        "samples": [{"correct": False}] * 3,
+        "greedy": {"answer": None, "correct": False, "reward": 2.5},
+    }
+    names = ("greedy", "maj@3", "pass@3", "correct_ratio", "rm@3", "orm_score", "harmfulness", "unheard_of")
+    found = experiment_answers.tables([sampled, nothing], names)
+    scores = {name: table.score for name, table in found.items()}
+    assert scores == {
+        "greedy": 0.5, "maj@3": 0.0, "pass@3": 0.5, "correct_ratio": pytest.approx(1 / 3), "rm@3": 0.0, "orm_score": 2.0,
+        "harmfulness": 2.5,
+    }  # fmt: skip
+    assert found["greedy"].ids[0] != found["greedy"].ids[1]  # equal ids are told apart
+    cloze = [{"task": t, "id": "x", "metrics": {"acc": v}} for t, v in (("one", 1.0), ("one", 0.0), ("two", 1.0))]
+    found = experiment_answers.tables(cloze, ("acc", "one/acc", "three/acc"))
+    assert (
+        found["acc"].score == pytest.approx(2 / 3)
+        and found["one/acc"].score == 0.5
+        and found["three/acc"].score is None
+    )
+
+
+def test_places_of_the_demo_share_the_base_without_decay() -> None:
+    demo = experiment.load("demo")
+    bases = {base.label: base.axes for base in experiment_plan.bases(demo)}
+    variants = {name: changes for grid in demo.pretrain for name, changes in grid.variants.items()}
+    found = sorted((place.x, place.families) for place in places(bases, demo.axis, variants, {}).values())
+    uniform, alpha = found[1][1][0], found[2][1][0]
+    if "alphadecay" in uniform:
+        uniform, alpha = alpha, uniform
+    assert "uniform" in uniform and "alphadecay" in alpha
+    assert found[0][0] == 0 and set(found[0][1]) == {uniform, alpha}
+
+
+def test_places_of_given_and_of_two_axes() -> None:
+    given = {"a": {"decay.base": 0.1, "seed": 1}, "b": {"decay.base": 0.1, "seed": 2}, "c": {}}
+    found = places(given, "decay.base", {}, {})
+    assert found["a"].key == found["b"].key and found["a"].x == 0.1
+    assert (found["c"].x, found["c"].axes, found["c"].name) == (None, {"checkpoint": "c"}, "c")
+    rates = {
+        f"{x} {lr}": {"recipe": "r", "decay.base": x, "train.lr": lr, "data.max": 5} for x in (0, 1) for lr in (2, 3)
+    }
+    found = places(rates, "decay.base", {}, {})
+    assert {place.families for place in found.values()} == {("r (train.lr 2)",), ("r (train.lr 3)",)}
+    assert found["1 3"].axes == {"train.lr": 3} and found["1 3"].name == "1"
