@@ -103,17 +103,15 @@ class EvaluateConfig:
     def _check_effects(self) -> None:
         """Refuse options that would be ignored, as far as that can be told without the task."""
         if self.engine != "server":
-            self.refuse(_OF_A_SERVER, "say how a server is asked, and there is none")
+            self.refuse(_OF_A_SERVER, "no server is asked (--engine server)")
         else:
             rewards = self.reward_model is not None
             here = ("precision",) if rewards else ("precision", "device", "batch_size")
-            self.refuse(here, "say how a model is run in this process, and a server runs it")
+            self.refuse(here, "the model runs at the server, not in this process")
         if self.reward_model is None:
-            self.refuse(
-                ("reward_template", "reward_logit"), "say how a reward model is used, and there is no --reward-model"
-            )
+            self.refuse(("reward_template", "reward_logit"), "no reward model is named (--reward-model)")
         if self.samples == 0:
-            self.refuse(("temperature",), "is of the samples, and --samples 0 draws none")
+            self.refuse(("temperature",), "--samples 0 draws no samples")
 
     def refuse(self, names: tuple[str, ...], why: str) -> None:
         """Refuse those of the options that are given (differ from the default).

@@ -128,7 +128,7 @@ def _check(config: EvaluateConfig, task: Task) -> None:
             )
         config.refuse(("samples", "temperature"), f"{name} is judged on one greedy response a prompt")
     elif config.samples == 0:
-        config.refuse(("reward_model",), "scores are over samples, and --samples 0 draws none")
+        config.refuse(("reward_model",), "its scores are over samples, and --samples 0 draws none")
 
 
 def _options(run: _Run, samples: int) -> SamplingOptions:
