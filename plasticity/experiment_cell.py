@@ -189,7 +189,7 @@ def _scored(job: Job, known: Mapping[str, Any], model: str, out: Path, say: Say)
     from plasticity.evaluate_config import EvaluateConfig
 
     settings = {key: value for key, value in known.items() if key not in {"version", "files"}}
-    result = evaluate(EvaluateConfig(model=model, **settings), out, resume=True, message=_telling(job.cell, say))
+    result = evaluate(EvaluateConfig.applying(model=model, **settings), out, resume=True, message=_telling(job.cell, say))
     return {
         "scores": {name: asdict(score) for name, score in result.scores.items()},
         "n_questions": result.n_questions,
