@@ -251,6 +251,99 @@ def test_plan_keeps_to_its_limits() -> None:
         assert drawn == sorted((p.id, i) for p in asked for i in range(16))
 
 
+def test_logits_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    """NaN from the first token, from a later one, and nothing left to choose; tokens that are ruled out are fine."""
+    asked = prompts(5)
+    broken = tiny()
+    with torch.no_grad():
+        broken.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(SpectraError, match=r"not finite at token 1 of the response to question 'q\d'"):
+        ask(tmp_path, asked, engine(broken), GREEDY)
+    model = tiny().to(torch.bfloat16)
+    forward, calls = model.forward, []
+
+    def later(bad: float, *rows: Any) -> Any:
+        def run(**given: Any) -> Any:
+            found = forward(**given)
+            calls.append(1)
+            if len(calls) > 8:
+                found.logits[rows] = bad
+            return found
+
+        return run
+
+    for bad, rows in ((float("nan"), (0, -1, 5)), (float("inf"), (0, -1, 5)), (-float("inf"), (0,))):
+        calls.clear()
+        model.forward = later(bad, *rows)
+        with pytest.raises(SpectraError, match=r"not finite at token [2-9] .*bfloat16 is too narrow.*--precision fp32"):
+            ask(tmp_path, asked, engine(model), GREEDY)
+    calls.clear()
+    model.forward = later(-float("inf"), slice(None), -1, 5)
+    for options in (GREEDY, SAMPLED):
+        assert len(ask(tmp_path, asked, engine(model), options).answers) == 5
+
+
+def test_what_half_precision_depends_on_is_in_the_header(tmp_path: Path) -> None:
+    """Responses of bf16 change with what is computed together, so such a file is not gone on with."""
+    asked, half = prompts(5), tiny().to(torch.bfloat16)
+    described = engine(half, batch_size=3).describe()
+    assert (described["batch_size"], described["batch_tokens"], described["device"]) == (3, None, "cpu")
+    assert {"torch", "transformers"} <= set(described)
+    generate(asked, engine(half, batch_size=3), GREEDY, tmp_path / "half.jsonl", task=TASK)
+    with pytest.raises(SpectraError, match=r"batch_size \(3 there, 4 here\)"):
+        generate(asked, engine(half, batch_size=4), GREEDY, tmp_path / "half.jsonl", task=TASK, resume=True)
+    generate(asked, engine(batch_size=3), GREEDY, tmp_path / "whole.jsonl", task=TASK)
+    generate(
+        asked, engine(batch_size=4), GREEDY, tmp_path / "whole.jsonl", task=TASK, resume=True
+    )  # the same in any batch
+
+
+def test_limits_come_from_the_cache_and_a_batch_size_is_taken_at_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plasticity import generate_memory
+    from plasticity.generate_memory import limits
+
+    for kind, settings in (("llama", {}), ("gpt2", {}), ("llama", {"num_hidden_layers": 4, "num_key_value_heads": 4})):
+        model = tiny(kind, **settings)
+        layers, heads = model.config.num_hidden_layers, settings.get("num_key_value_heads", 4 if kind == "gpt2" else 2)
+        of_row, of_token = generate_memory._costs(CausalModel(model))
+        assert of_token == 2 * 4 * layers * heads * 8  # keys and values, float32, 8 numbers a head
+        assert of_row == 4 * 8 * 60
+    model = CausalModel(tiny())
+    monkeypatch.setattr(generate_memory, "_CPU_BYTES", 1 << 20)
+    found = limits(model, None, None)
+    assert found == Limits(rows=128, tokens=2048)  # 2^18 / 1920 and 3 * 2^18 / 256, rounded down to powers of two
+    monkeypatch.setattr(generate_memory, "_CPU_BYTES", (1 << 20) - 5000)  # a little less room: the same batches
+    assert limits(model, None, None) == found
+    assert limits(model, 1000, None) == Limits(rows=1000, tokens=None)
+    assert limits(model, None, 70) == Limits(rows=256, tokens=70)
+    options = SamplingOptions(samples=16, temperature=1.0, max_tokens=1024)
+    [first, *_] = plan(prompts(200), options, limits(model, 1000, None))
+    assert sum(share.count for share in first) == 992  # whole questions of 16 samples
+
+
+def test_too_little_memory_names_options_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, *given: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    half = tiny().to(torch.bfloat16)
+    made = [engine(batch_size=4), engine(half, batch_size=4), engine(batch_size=1), engine(half)]
+    for one in made:
+        one.describe()
+    monkeypatch.setattr(CausalModel, "step", fail)
+    for one, said in zip(
+        made[:3],
+        ("resume with --batch-size below 4", "begin anew with --batch-size below 4", "not even one fits.*--max-tokens"),
+        strict=True,
+    ):
+        with pytest.raises(
+            SpectraError, match=rf"Out of device memory with \d samples of up to 40 \+ 24 tokens; {said}"
+        ):
+            ask(tmp_path, prompts(), one, GREEDY)
+    monkeypatch.setattr(CausalModel, "prefill", fail)
+    with pytest.raises(SpectraError, match="no room beside the model"):
+        engine(half).describe()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_killed_five_times_ends_with_the_same_file(tmp_path: Path) -> None:
     model, asked = tiny(), prompts(24)

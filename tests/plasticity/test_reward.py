@@ -315,3 +315,47 @@ def test_on_a_gpu(shelf: Path) -> None:
     assert values(model, asked) == pytest.approx(exact, abs=0.1)
     assert values(load_reward(str(shelf / "llama"), dtype="float32"), asked) == pytest.approx(exact, abs=1e-4)
     assert load_reward(str(shelf / HARMFUL)).describe()["dtype"] == "float32"
+
+
+def test_a_local_model_that_is_overwritten_in_place_is_another(shelf: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(shelf / "llama", tmp_path / "m")
+    described = []
+    for change in (None, "model.safetensors", "config.json", "tokenizer.json"):
+        path = folder / str(change)
+        if change == "model.safetensors":
+            path.write_bytes(path.read_bytes()[:-4] + b"\x00\x00\x80\x3f")
+        if change == "config.json":
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"rms_norm_eps": 1e-3}))
+        if change == "tokenizer.json":
+            write_tokenizer(folder, kind="bare")
+        described.append(load_reward(str(folder), device="cpu").describe())
+    assert all(described[i] != described[j] for i in range(4) for j in range(i))
+    assert described[0] | {"model": 0} == load_reward(str(shelf / "llama"), device="cpu").describe() | {"model": 0}
+
+
+def test_a_model_waits_on_the_cpu_and_says_where_it_will_run(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is not there: moves are only noted."""
+    from plasticity import devices
+
+    moves: list[tuple[str, torch.dtype]] = []
+    monkeypatch.setattr(devices, "placed", lambda name: "cuda:0" if name == "cuda" else name)
+    monkeypatch.setattr(devices, "put", lambda model, where, dtype, name: moves.append((where, dtype)))
+    waiting = load_reward(str(shelf / "llama"), device="cuda", wait=True)
+    assert (
+        moves == [] and waiting.model.score.weight.dtype == torch.bfloat16
+    )  # looked at in the precision that it will have
+    assert (waiting.describe()["device"], waiting.describe()["dtype"]) == ("cuda", "bfloat16")
+    moved = waiting.to()
+    assert moves == [("cuda:0", torch.bfloat16)] and moved.describe() == waiting.describe()
+    assert [r.tokens for r in moved.score([("q", "r")])] == [r.tokens for r in waiting.score([("q", "r")])]
+    for source, asked, dtype in (
+        ("llama", "auto", torch.bfloat16),
+        ("llama", "float16", torch.float16),
+        (HARMFUL, "auto", torch.float32),
+    ):
+        on_cpu = load_reward(str(shelf / source), device="cpu", dtype=asked)
+        assert on_cpu.describe()["device"] == "cpu"
+        there = on_cpu.to("cuda").describe()
+        assert moves[-1] == ("cuda:0", dtype)
+        assert (there["device"], there["dtype"]) == ("cuda", str(dtype).removeprefix("torch."))
+        assert set(there) == set(on_cpu.describe())
