@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -51,10 +52,10 @@ def run(
 
     Without RECIPE: list the shipped ones. Exit code 1: some cell failed.
     """
-    from plasticity import experiment, experiment_estimate, experiment_plan, experiment_run
+    from plasticity import experiment, experiment_estimate, experiment_plan, experiment_results, experiment_run
     from spectra.errors import SpectraError
 
-    from . import run_terminal
+    from . import run_terminal, summary_terminal
 
     folder = out.expanduser() if out is not None else None
     if name is None and not (resume and folder is not None):
@@ -85,6 +86,8 @@ def run(
     except KeyboardInterrupt:
         typer.echo(f"what was done is in {folder}; the same command goes on", err=True)
         raise
+    found = experiment_results.write_summary(folder)
+    summary_terminal.print_summary(json.loads(found.read_text(encoding="utf-8")))
     run_terminal.print_done(done, cells, folder)
     if done.failed or done.blocked:
         raise typer.Exit(1)

@@ -75,7 +75,7 @@ def print_done(done: Done, cells: Sequence[Cell], folder: Path) -> None:
     parts = [f"{done.finished} of {len(cells)} cells done"]
     parts += [f"{count} {word}" for count, word in ((done.failed, "failed"), (done.blocked, "blocked")) if count]
     terminal.report_width(_WIDTH).print(Text(f"{', '.join(parts)}, {done.seconds:.0f} s"))
-    terminal.print_written([folder / "manifest.jsonl"])
+    terminal.print_written([folder / "manifest.jsonl", folder / "summary.json"])
 
 
 def _count(value: int | None) -> str:
