@@ -69,8 +69,9 @@ def put_on(model: Any, source: str, where: str, revision: str | None) -> None:
     said = [f"{what} {some(names)}" for what, names in wrong.items() if names]
     if said:
         raise SpectraError(
-            f"{source} is an adapter that does not fit its base: {', and '.join(said)}. The model would be another than the "
-            f"one that was trained. Correct base_model_name_or_path and target_modules in {CONFIG}, or save it again."
+            f"{source} is an adapter that does not fit its base: {', and '.join(said)}. It would be another model than the one "
+            f"that was trained. Correct base_model_name_or_path and target_modules in {CONFIG}; where they are right, merge it "
+            "into its base (peft's merge_and_unload) and name the result."
         )
 
 

@@ -47,22 +47,27 @@ def logits(model: Any) -> torch.Tensor:
     return found
 
 
+def lora(base: Path, to: Path, **settings: Any) -> tuple[Path, torch.Tensor]:
+    """An adapter with weights that matter, and what peft gives with it."""
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, task_type="CAUSAL_LM", **settings)
+    made = peft.get_peft_model(load_base(str(base)).model, config)
+    generator = torch.Generator().manual_seed(0)
+    for value in made.parameters():
+        if value.requires_grad:
+            value.data.add_(torch.randn(value.shape, generator=generator))
+    config.base_model_name_or_path = str(base)
+    made.save_pretrained(to)
+    write_tokenizer(to)
+    return to, logits(made)
+
+
 @pytest.fixture(scope="module")
 def adapter(shelf: Path) -> Path:
-    """LoRA on `llama`, with weights that matter."""
-    peft = pytest.importorskip("peft")
-    model = load_base(str(shelf / "llama")).model
-    settings = peft.LoraConfig(r=2, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
-    made = peft.get_peft_model(model, settings)
-    generator = torch.Generator().manual_seed(0)
-    for name, value in made.named_parameters():
-        if "lora_" in name:
-            value.data.normal_(generator=generator)
-    settings.base_model_name_or_path = str(shelf / "llama")
-    made.save_pretrained(shelf / "adapter")
-    torch.save(logits(made), shelf / "adapted.pt")
-    write_tokenizer(shelf / "adapter")
-    return shelf / "adapter"
+    """LoRA on `llama`."""
+    folder, wanted = lora(shelf / "llama", shelf / "adapter", target_modules=["q_proj", "down_proj"])
+    torch.save(wanted, shelf / "adapted.pt")
+    return folder
 
 
 def test_whole_checkpoints_load_with_their_own_weights(shelf: Path) -> None:
@@ -122,6 +127,26 @@ def test_an_adapter_is_its_base_and_all_of_its_weights(shelf: Path, adapter: Pat
     assert not torch.allclose(logits(load_base(str(shelf / "llama")).model), logits(found.model), atol=1e-2)
     assert (found.base, found.base_revision) == (str(shelf / "llama"), None)
     assert {p.dtype for p in found.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("base", ["llama", "tied"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": "all-linear"},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+        {"target_modules": ["q_proj", "embed_tokens"], "use_rslora": True},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Model with `tie_word_embeddings=True`:UserWarning")
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning")
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+def test_adapters_of_other_layers_are_not_refused(
+    shelf: Path, tmp_path: Path, base: str, settings: dict[str, Any]
+) -> None:
+    folder, wanted = lora(shelf / base, tmp_path / "adapter", **settings)
+    assert torch.allclose(logits(load_base(str(folder)).model), wanted, atol=1e-5)
 
 
 def test_an_adapter_that_does_not_fit_is_refused(shelf: Path, adapter: Path, tmp_path: Path) -> None:
@@ -256,12 +281,14 @@ def write_gguf(path: Path, model: Any, *, without: str = "") -> Path:
     return path
 
 
-def test_gguf_files_load_whole_or_not_at_all(shelf: Path) -> None:
+def test_gguf_files_load_whole_or_not_at_all(shelf: Path, adapter: Path, tmp_path: Path) -> None:
     for name in ("llama", "tied"):
         model = load_base(str(shelf / name)).model
         found = load_base(str(write_gguf(shelf / f"{name}.gguf", model)))
         assert torch.allclose(logits(found.model), logits(model), atol=1e-4)
         assert identity(found)["weights_sha256"] and identity(found)["config_sha256"] is None
+    on = based_on(adapter, tmp_path / "on", str(shelf / "llama.gguf"))
+    assert torch.allclose(logits(load_base(str(on)).model), torch.load(shelf / "adapted.pt"), atol=1e-4)
     without = write_gguf(shelf / "without.gguf", model, without="blk.1.ffn_down.weight")
     with pytest.raises(SpectraError, match=r"without\.gguf is no whole causal language model.*down_proj"):
         load_base(str(without))
