@@ -168,3 +168,24 @@ def test_an_adapter_on_a_gguf_model(tmp_path: Path) -> None:
     assert not torch.allclose(before, after, atol=1e-3)
     names = {name.rpartition(".lora_A")[0] for name in adapted.model.state_dict() if ".lora_A" in name}
     assert len(names) == 210  # seven linear maps in each of 30 layers
+    del plain, adapted
+    questions = DATA / "gsm8k_platinum" / "test.jsonl"
+    asked = [
+        "evaluate",
+        "--task",
+        "metamathqa",
+        "--data",
+        str(questions),
+        "--limit",
+        "20",
+        "--samples",
+        "0",
+        "--max-tokens",
+        "48",
+    ]
+    scored = [*asked, "--model", str(tmp_path / "run" / "checkpoint-20"), "--out", str(tmp_path / "scores")]
+    found = CliRunner().invoke(app, scored)
+    assert found.exit_code == 0, found.output
+    result = json.loads((tmp_path / "scores" / "result.json").read_text())
+    assert result["n_questions"] == 20 and result["checkpoint"]["trained"]["lora_rank"] == 8
+    assert result["counts"]["greedy"]["responses"] == 20
