@@ -21,9 +21,7 @@ def test_readme_links_and_options_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / target).exists(), target
-    source = "".join(
-        (ROOT / "cli" / name).read_text(encoding="utf-8") for name in ("spectra_app.py", "plasticity_app.py")
-    )
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "cli").glob("*.py")))
     known = set(re.findall(r'"--([a-z-]+)"', source)) | {
         n.replace("_", "-") for n in re.findall(r"^    (\w+): Annotated", source, re.MULTILINE)
     }
