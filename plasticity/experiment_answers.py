@@ -32,6 +32,20 @@ class Table:
         total = float(self.weight.sum())
         return float(self.value.sum()) / total if total else None
 
+    def of(self, names: Sequence[str]) -> Floats:
+        """Values of these questions, in this order."""
+        if list(self.ids) == list(names):
+            return self.value
+        at = {name: number for number, name in enumerate(self.ids)}
+        picked: Floats = self.value[[at[name] for name in names]]
+        return picked
+
+
+def shared(found: Sequence[Table]) -> list[str]:
+    """Questions that all tables are over, in the order of the first."""
+    over = [{name for name, weight in zip(t.ids, t.weight, strict=True) if weight > 0} for t in found]
+    return [name for name in found[0].ids if all(name in one for one in over)] if found else []
+
 
 def read(path: Path) -> list[Record]:
     """The records of a file.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from plasticity.experiment_answers import shared
 from plasticity.experiment_data import PRETRAINED, Base, Found, Run, main_score, tasks_of_reasoning
-from plasticity.experiment_places import Place
+from plasticity.experiment_places import Place, order, told
 from plasticity.experiment_points import MEAN, several_bases, units
 from plasticity.stats_result import Floats
 
@@ -95,19 +96,37 @@ def families(found: Found, measures: Measures) -> list[Family]:
     for base in found.bases:
         for label in base.place.families:
             by_label.setdefault(label, {})[base.place.key] = base.place
+    return [
+        _family(found, label, _distinct(sorted(known.values(), key=order)), measures)
+        for label, known in by_label.items()
+    ]
+
+
+def across(found: Found, measures: Measures) -> list[Family]:
+    """Bases of one group that share x and differ otherwise, such as in the policy of decay: for comparisons, not for trends."""
+    groups: dict[tuple[str, str], dict[str, Place]] = {}
+    for base in found.bases:
+        if base.place.x is not None:
+            groups.setdefault((base.place.group, str(base.place.x)), {})[base.place.key] = base.place
     made = []
-    for label, known in by_label.items():
-        places = _distinct(sorted(known.values(), key=_order))
-        bases = {p.name: [b for b in found.bases if b.place.key == p.key] for p in places}
-        tuned = [run for run in found.runs if run.start == PRETRAINED]
-        runs = {p.name: [run for run in tuned if run.place.key == p.key] for p in places}
-        of_group = [run for run in tuned if run.place.group == places[0].group]
-        made.append(
-            Family(
-                label=label, places=places, bases=bases, runs=runs, measures=measures, by_base=several_bases(of_group)
-            )
-        )
+    for (group, x), known in groups.items():
+        if len(known) > 1:
+            named = {
+                key: replace(place, name=told(place.axes, [p.axes for p in known.values()]))
+                for key, place in known.items()
+            }
+            label = f"{group}, {found.experiment.axis} {x}"
+            made.append(_family(found, label, tuple(named.values()), measures))
     return made
+
+
+def _family(found: Found, label: str, places: tuple[Place, ...], measures: Measures) -> Family:
+    tuned = [run for run in found.runs if run.start == PRETRAINED]
+    return Family(
+        label=label, places=places, bases={p.name: [b for b in found.bases if b.place.key == p.key] for p in places},
+        runs={p.name: [run for run in tuned if run.place.key == p.key] for p in places}, measures=measures,
+        by_base=several_bases(run for run in tuned if run.place.group == places[0].group),
+    )  # fmt: skip
 
 
 def scores(family: Family) -> list[Scores]:
@@ -142,35 +161,15 @@ def _table(
     every = [run for found in runs.values() for run in found]
     score = main_score(every[0]) if every else ""
     runs = {name: [run for run in found if score in run.tested.tables] for name, found in runs.items()}
-    common = _common([run for found in runs.values() for run in found], score)
+    common = shared([run.tested.tables[score] for found in runs.values() for run in found])
     made: dict[str, dict[int, Floats]] = {}
     for name, found in runs.items():
         for seed, of_seed in units(found, family.by_base).items():
             has = {json.dumps(dict(run.setting), sort_keys=True) for run in of_seed}
             if common and len(has) == len(settings):
-                rows = [_values(run, score, common) for run in of_seed]
+                rows = [run.tested.tables[score].of(common) for run in of_seed]
                 made.setdefault(name, {})[seed] = np.mean(rows, axis=0)
     return score, made
-
-
-def _common(runs: Sequence[Run], score: str) -> list[str]:
-    """Questions that all runs' scores are over, in the order of the first."""
-    if not runs:
-        return []
-    tables = [run.tested.tables[score] for run in runs]
-    shared = set(tables[0].ids).intersection(*(
-        {name for name, weight in zip(t.ids, t.weight, strict=True) if weight > 0} for t in tables
-    ))  # fmt: skip
-    return [name for name in tables[0].ids if name in shared]
-
-
-def _values(run: Run, score: str, names: Sequence[str]) -> Floats:
-    table = run.tested.tables[score]
-    if list(table.ids) == list(names):
-        return table.value
-    at = {name: number for number, name in enumerate(table.ids)}
-    picked: Floats = table.value[[at[name] for name in names]]
-    return picked
 
 
 def _distinct(places: Sequence[Place]) -> tuple[Place, ...]:
@@ -180,8 +179,3 @@ def _distinct(places: Sequence[Place]) -> tuple[Place, ...]:
         if place.name not in made or len(place.families) < len(made[place.name].families):
             made[place.name] = place
     return tuple(made.values())
-
-
-def _order(place: Place) -> tuple[int, float, str]:
-    known = isinstance(place.x, (int, float)) and not isinstance(place.x, bool)
-    return (0, float(place.x), place.name) if known else (1, 0.0, place.name)

@@ -18,6 +18,7 @@ from plasticity.stats_grid import Contrasts, align, contrasts
 from plasticity.stats_result import counted
 
 HOLDS, NOT, OPEN, UNKNOWN = "holds", "does not hold", "not settled", "not measured"
+_WORDS = {"decay.base": "weight decay", "train.lr": "learning rate"}
 _ONE_SEED = "one seed: what another seed would change is not known"
 
 
@@ -61,7 +62,7 @@ class _Against:
 
 def findings(family: Family, scores: Sequence[Scores], axis: str, warning: str | None) -> list[Finding]:
     """The paper's five, of one family. `warning`: why losses and gaps of the family cannot be compared; None: they can."""
-    chosen = _main(scores)
+    chosen, axis = _main(scores), _WORDS.get(axis, axis)
     made = [_plasticity(family, chosen, axis), _loss(family, chosen, axis)]
     made += [_trend(family, axis, *claim) for claim in _trends(family)]
     return [_doubted(one, warning) if warning and one.claim in {"plasticity", "loss", "gap"} else one for one in made]
@@ -96,7 +97,7 @@ def _plasticity(family: Family, one: Scores | None, axis: str) -> Finding:
     told = _told(family, one, against)
     which = "the smallest validation loss" if against.by == "loss" else "the smallest value (not all losses are known)"
     if not larger:
-        answer = f"{axis} {at} has {which}, and no larger value was tried: the question stays open."
+        answer = f"{axis} {at} has {which}, and no larger value was tried: it cannot be said."
         return Finding(
             claim="plasticity", group=family.label, question=question, answer=answer, status=OPEN, evidence=told
         )

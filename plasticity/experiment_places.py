@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,12 @@ def places(bases: Mapping[str, Values], axis: str, variants: Mapping[str, Values
     }
 
 
+def order(place: Place) -> tuple[int, float, str]:
+    """For sorting by x: numbers first, ascending."""
+    known = isinstance(place.x, (int, float)) and not isinstance(place.x, bool)
+    return (0, float(place.x), place.name) if known else (1, 0.0, place.name)
+
+
 def _families(group: str, x: Any, own: Values, axis: str, lines: Mapping[tuple[str, str], Values]) -> tuple[str, ...]:
     if x is None:
         return (group,)
@@ -80,16 +86,25 @@ def _families(group: str, x: Any, own: Values, axis: str, lines: Mapping[tuple[s
             if name == group and line.get(_POLICY) != "none" and _undecayed(line) == _undecayed(own)
         ]
         if others:
-            return tuple(_label(group, line) for line in others)
-    return (_label(group, own),)
+            return tuple(_label(group, line, lines) for line in others)
+    return (_label(group, own, lines),)
 
 
 def _undecayed(axes: Values) -> dict[str, Any]:
     return {key: value for key, value in axes.items() if not key.startswith("decay.")}
 
 
-def _label(group: str, axes: Values) -> str:
-    return f"{group} ({', '.join(f'{key} {value}' for key, value in axes.items())})" if axes else group
+def _label(group: str, axes: Values, lines: Mapping[tuple[str, str], Values]) -> str:
+    text = told(axes, [line for (name, _), line in lines.items() if name == group])
+    return f"{group} ({text})" if text else group
+
+
+def told(axes: Values, among: Sequence[Values]) -> str:
+    """What tells one of several apart: one key where that does, else all."""
+    for key, value in axes.items():
+        if len({_text(one.get(key)) for one in among}) == len(among):
+            return f"{key} {value}"
+    return ", ".join(f"{key} {value}" for key, value in axes.items())
 
 
 def _name(x: Any, axes: Values) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from plasticity.experiment_answers import Table
-from plasticity.experiment_data import Run, tasks_of_reasoning
+from plasticity.experiment_data import PRETRAINED, Run, tasks_of_reasoning
+from plasticity.experiment_places import order
 from plasticity.stats import proportion_interval
 from plasticity.stats_grid import draw_seeds
 from plasticity.stats_resample import DRAWS, counts, percentile
@@ -49,7 +50,7 @@ def points(runs: Sequence[Run], *, draws: int = DRAWS, seed: int = 0) -> list[di
         cells.setdefault(which, {}).setdefault(run.task, []).append(run)
     reasoning = tasks_of_reasoning(runs)
     made = []
-    for tasks in cells.values():
+    for tasks in sorted(cells.values(), key=_order):
         first = next(iter(tasks.values()))[0]
         seeded = {task: units(found, by_base[first.place.group]) for task, found in tasks.items()}
         for task, by_seed in seeded.items():
@@ -72,6 +73,12 @@ def first_scores(by_seed: Mapping[int, Sequence[Run]]) -> list[str]:
     runs = [run for found in by_seed.values() for run in found]
     names = runs[0].tested.scores if runs else {}
     return [n for n in names if all(r.tested.scores.get(n, {}).get("value") is not None for r in runs)]
+
+
+def _order(tasks: Mapping[str, Sequence[Run]]) -> tuple[str, bool, Any]:
+    """By group, x, and what has none last."""
+    run = next(iter(tasks.values()))[0]
+    return run.place.group, run.start != PRETRAINED, order(run.place)
 
 
 def _groups(runs: Sequence[Run]) -> list[str]:

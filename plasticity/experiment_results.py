@@ -18,7 +18,7 @@ import numpy as np
 
 from plasticity import experiment_bases, experiment_statistics
 from plasticity.experiment_data import STANDINGS, Found, Run, read
-from plasticity.experiment_families import Family, Scores, families, scores
+from plasticity.experiment_families import Family, Scores, across, families, scores
 from plasticity.experiment_findings import findings
 from plasticity.experiment_points import points
 from plasticity.stats_resample import DRAWS
@@ -60,6 +60,13 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
         warning = _NOT_COMPARABLE if family.label in mixed else None
         told = _tried(found, family.label, partial(findings, family, table, found.experiment.axis, warning))
         said += [dataclasses.asdict(one) for one in told or []]
+    for group in across(found, numbers):
+        table = _tried(found, group.label, partial(scores, group)) or []
+        compared = (
+            _tried(found, group.label, partial(experiment_statistics.comparisons, group, table, draws=draws)) or []
+        )
+        doubted = any(mixed.intersection(place.families) for place in group.places)
+        statistics["comparisons"] += [_warned(entry, "comparisons", doubted) for entry in compared]
     for base in bases:
         if mixed.intersection(base["families"]):
             base["warning"] = _NOT_COMPARABLE

@@ -27,7 +27,7 @@ pretrain: {recipe: tiny, grid: {decay.base: [0, 0.1, 1.0]}, seeds: [1, 2, 3]}
 finetune: {from_scratch: true}
 tasks: [toy_arithmetic, medmcqa]
 evaluate: {samples: 2, limit: 200, stability: [piqa]}
-probe: {tasks: [corpus]}
+probe: {tasks: [corpus_kinds]}
 gap: {}
 spectra: {}
 """
@@ -145,7 +145,7 @@ def test_findings_are_settled_by_intervals_over_seeds(whole: dict[str, Any]) -> 
 
 def test_bases_hold_what_was_measured(whole: dict[str, Any]) -> None:
     (base,) = [b for b in whole["bases"] if b["x"] == 1.0 and b["seed"] == 3]
-    assert base["probes"]["corpus"]["test_accuracy"]["mean"] == pytest.approx(0.5 + 0.2 + 0.06)
+    assert base["probes"]["corpus_kinds"]["test_accuracy"]["mean"] == pytest.approx(0.5 + 0.2 + 0.06)
     assert base["spectra"]["pseudo_rank"]["qk"] == {"3": [1.0, pytest.approx(0.7)]}
     assert base["spectra"]["norms"] == {"embed": [0.5, 0.25]} and base["spectra"]["steps"] == [2, 4]
     assert base["gap"]["gap"] == pytest.approx(0.26) and base["tokenizer_sha256"] == experiment_folder.TOKENIZER
@@ -181,7 +181,7 @@ def test_a_grid_in_the_middle_is_summarised_as_far_as_it_is(folder: Path, tmp_pa
                 shutil.rmtree(experiment_cell.folder(out, other))
     experiment_folder.record(out, bases[1], {"status": "failed", "reason": "the disk is full"})
     (probe,) = [c for c in cells if c.kind == "probe" and c.base.key == bases[0].key]
-    (experiment_cell.folder(out, probe) / "probe" / "corpus" / "probe.json").write_text("{", encoding="utf-8")
+    (experiment_cell.folder(out, probe) / "probe" / "corpus_kinds" / "probe.json").write_text("{", encoding="utf-8")
     found = summarise(out, draws=DRAWS)
     assert found["counts"] == {"cells": 83, "done": 83 - 3 - 18, "failed": 1, "pending": 3 + 9, "blocked": 8}
     assert found["failed"] == [
@@ -190,7 +190,7 @@ def test_a_grid_in_the_middle_is_summarised_as_far_as_it_is(folder: Path, tmp_pa
     assert len(found["pending"]) == 20 and any(
         "20" in w or "21 of 83 cells are missing" in w for w in found["warnings"]
     )
-    assert any("probes of corpus cannot be read" in warning for warning in found["warnings"])
+    assert any("probes of corpus_kinds cannot be read" in warning for warning in found["warnings"])
     assert point(found, 0, "toy_arithmetic")["n_seeds"] == 1 and point(found, 1.0, "toy_arithmetic")["n_seeds"] == 3
     assert not [p for p in found["points"] if p["x"] == 1.0 and p["task"] == "mean"]  # not the mean of other tasks
     statuses = {one["claim"]: one["status"] for one in found["findings"]}
@@ -316,8 +316,40 @@ def test_places_of_the_demo_share_the_base_without_decay() -> None:
     uniform, alpha = found[1][1][0], found[2][1][0]
     if "alphadecay" in uniform:
         uniform, alpha = alpha, uniform
-    assert "uniform" in uniform and "alphadecay" in alpha
+    assert (uniform, alpha) == ("tiny (decay.policy uniform)", "tiny (decay.policy alphadecay)")
     assert found[0][0] == 0 and set(found[0][1]) == {uniform, alpha}
+
+
+POLICIES = """
+name: policies
+pretrain:
+  recipe: tiny
+  variants:
+    none: {decay.policy: none, decay.base: 0}
+    even: {decay.policy: uniform, decay.base: 0.1}
+    uneven: {decay.policy: alphadecay, decay.base: 0.1, decay.gap: 50}
+tasks: [toy_arithmetic]
+evaluate: {before: false}
+"""
+
+
+def test_bases_that_share_x_are_compared_too(tmp_path: Path) -> None:
+    right = {"none": 10, "even": 12, "uneven": 20}
+    loss = {"none": 2.0, "even": 1.8, "uneven": 1.9}
+    experiment_folder.write(
+        tmp_path, POLICIES, flags=lambda cell: [int(n < right[cell.axes["variant"]]) for n in range(40)],
+        measured=lambda cell: {"loss": loss[cell.axes["variant"]]},
+    )  # fmt: skip
+    found = {c["group"]: c for c in summarise(tmp_path, draws=DRAWS)["statistics"]["comparisons"]}
+    assert set(found) == {"tiny (decay.policy uniform)", "tiny (decay.policy alphadecay)", "tiny, decay.base 0.1"}
+    policies = found["tiny, decay.base 0.1"]
+    assert (policies["name_a"], policies["name_b"]) == ("decay.policy alphadecay", "decay.policy uniform")
+    assert policies["paired"]["value"] == pytest.approx(8 / 40) and policies["mcnemar"]["p"] == pytest.approx(
+        2 * 0.5**8
+    )
+    assert found["tiny (decay.policy alphadecay)"]["paired"]["value"] == pytest.approx(
+        -10 / 40
+    )  # none against its smaller loss
 
 
 def test_places_of_given_and_of_two_axes() -> None:

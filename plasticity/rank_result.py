@@ -1,0 +1,202 @@
+"""What `plasticity rank` ends with: signals with the ranking each gives, a combined one with its certainty, agreement. One JSON.
+
+Legend: n candidates, B draws. Rank 1 is best; ties have mid-ranks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plasticity.stats_grid import shares
+from plasticity.stats_ranking import Agreement
+from plasticity.stats_resample import DRAWS, counts, percentile
+from plasticity.stats_result import Floats, Interval
+from spectra.errors import SpectraError
+
+FORMAT, SCHEMA_VERSION = "plasticity.rank", 1
+NAME = "rank.json"
+SHORT = "short_finetune"
+SETTLED = 0.95
+# Signal -> what it is, and the sign of what is better: the plasticity paper's (sections 5.1 to 5.3), of loss the usual one, of
+# alpha's spread AlphaDecay's.
+SIGNALS: Mapping[str, tuple[str, int]] = {
+    "probe": ("accuracy of linear probes, best layer", 1),
+    "pseudo_rank_qk": ("mean pseudo-rank of W_QK", -1),
+    "alpha_sd": ("spread of alpha over matrices", -1),
+    "gap": ("train-val gap, nats a token", -1),
+    "loss": ("loss on the run's validation windows, nats a token", -1),
+    SHORT: ("greedy score after a short fine-tuning", 1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """One cheap signal.
+
+    Attributes:
+        better: `higher` or `lower`.
+        values, ranks: candidate -> number, rank; None where it is not known.
+        why: candidate -> why it is not known.
+        used: whether the combined ranking has it: where all candidates do, and they can be compared.
+        remark: why it is not used; else empty.
+    """
+
+    name: str
+    title: str
+    better: str
+    values: Mapping[str, float | None]
+    ranks: Mapping[str, float | None]
+    why: Mapping[str, str]
+    used: bool
+    remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Short:
+    """The short fine-tuning: score with its interval over questions, and share of draws in which each candidate is first."""
+
+    score: str
+    values: Mapping[str, float]
+    ci95: Mapping[str, Interval]
+    first: Mapping[str, float]
+    steps: Mapping[str, int]
+    n_questions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined:
+    """Mean rank over the used signals.
+
+    Attributes:
+        order: candidates, best first.
+        mean_rank: of each.
+        signals: names of those used.
+        first: share of draws of questions in which each candidate is first; ties share the draw out. None without a short
+            fine-tuning: the other signals are taken as they are, and nothing is drawn.
+        settled: whether one candidate is first in at least 95% of draws.
+    """
+
+    order: tuple[str, ...]
+    mean_rank: Mapping[str, float]
+    signals: tuple[str, ...]
+    first: Mapping[str, float] | None
+    settled: bool
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankResult:
+    """A ranking of candidates for a task. `agreement`: signal -> how well its ranking agreed with an experiment in full."""
+
+    task: str
+    candidates: Mapping[str, Mapping[str, Any]]
+    signals: tuple[Signal, ...]
+    short: Short | None
+    combined: Combined
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
+    experiment: str | None = None
+    remarks: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def signal(
+    name: str,
+    values: Mapping[str, float | None],
+    *,
+    why: Mapping[str, str] | None = None,
+    doubt: str = "",
+    sign: int = 0,
+) -> Signal:
+    """A signal with the ranking it gives.
+
+    Args:
+        doubt: why its numbers cannot be compared between the candidates.
+        sign: 1 where higher is better, -1 where lower; 0: as `SIGNALS` has it.
+    """
+    title, usual = SIGNALS[name]
+    sign = sign or usual
+    known = {label: value for label, value in values.items() if value is not None and math.isfinite(value)}
+    ranked = dict(zip(known, ranks(np.array([list(known.values())]), sign)[0].tolist(), strict=True)) if known else {}
+    lacking = [label for label in values if label not in known]
+    remark = doubt or (f"not known of {', '.join(lacking)}" if lacking else "")
+    return Signal(
+        name=name, title=title, better="higher" if sign > 0 else "lower", values={label: known.get(label) for label in values},
+        ranks={label: ranked.get(label) for label in values}, why=dict(why or {}), used=not remark, remark=remark,
+    )  # fmt: skip
+
+
+def ranks(values: Floats, sign: int) -> Floats:
+    """(B, n) numbers -> (B, n) ranks, 1 the best; ties have mid-ranks."""
+    from scipy import stats
+
+    made: Floats = stats.rankdata(-sign * values, axis=1)
+    return made
+
+
+def draw(gains: Mapping[str, Floats], *, draws: int = DRAWS, seed: int = 0) -> Floats:
+    """(B, n): mean of each candidate's (Q,) values over questions drawn with replacement, the same for all candidates."""
+    table = np.stack(list(gains.values()), 1)  # (Q, n)
+    blocks = counts(np.random.default_rng(seed), len(table), draws)
+    return np.concatenate([block @ table / len(table) for block in blocks])
+
+
+def shorten(score: str, gains: Mapping[str, Floats], sign: int, steps: Mapping[str, int], drawn: Floats) -> Short:
+    """The short fine-tuning by candidate; `gains`: (Q,) each, greater is better; `drawn`: of `draw`."""
+    limits = [percentile(sign * drawn[:, at]) for at in range(len(gains))]
+    return Short(
+        score=score, values={label: sign * float(v.mean()) for label, v in gains.items()},
+        ci95=dict(zip(gains, limits, strict=True)), first=dict(zip(gains, shares(drawn)[0].tolist(), strict=True)),
+        steps=dict(steps), n_questions=len(next(iter(gains.values()))),
+    )  # fmt: skip
+
+
+def combine(signals: Sequence[Signal], drawn: Floats | None) -> Combined:
+    """Mean rank over the signals that all candidates have, all weighing the same.
+
+    Args:
+        drawn: (B, n) gains of the short fine-tuning under resampled questions, candidates in the order of the signals' values.
+
+    Raises:
+        SpectraError: no signal is known of all candidates.
+    """
+    used = [one for one in signals if one.used]
+    if not used:
+        said = "; ".join(f"{one.name}: {one.remark}" for one in signals)
+        raise SpectraError(
+            f"No signal can be compared between all candidates ({said}). Give --budget for a short fine-tuning."
+        )
+    labels = list(used[0].values)
+    table = np.array([[one.ranks[label] for label in labels] for one in used], dtype=np.float64)  # (signals, n)
+    mean = table.mean(axis=0)
+    first, method = None, "mean rank over the signals; nothing in it is drawn, so there is no certainty to give"
+    at = [one.name for one in used].index(SHORT) if any(one.name == SHORT for one in used) else None
+    if drawn is not None and at is not None:
+        rest = np.delete(table, at, axis=0).sum(axis=0)
+        total = (rest + ranks(drawn, 1)) / len(used)
+        first = dict(zip(labels, shares(-total)[0].tolist(), strict=True))
+        method = (
+            f"mean rank over the signals; {len(drawn)} draws of the short fine-tuning's questions, the other signals as they are: "
+            "what another seed of fine-tuning or pretraining would change is not in it"
+        )
+    return Combined(
+        order=tuple(sorted(labels, key=lambda label: (mean[labels.index(label)], labels.index(label)))),
+        mean_rank=dict(zip(labels, mean.tolist(), strict=True)), signals=tuple(one.name for one in used), first=first,
+        settled=first is not None and max(first.values()) >= SETTLED, method=method,
+    )  # fmt: skip
+
+
+def write(result: RankResult, path: Path) -> None:
+    """Write it whole; raises `SpectraError` where it cannot be written."""
+    from spectra.atomic import write_text
+
+    made = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **dataclasses.asdict(result)}
+    write_text(path, json.dumps(made, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,199 @@
+"""The cheap signals of one candidate: probes, spectra, train-val gap and loss of its run, a short fine-tuning scored greedily."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plasticity.finetune_config import DEFAULT_RECIPE
+from plasticity.rank_result import SHORT
+from spectra.errors import SpectraError
+
+if TYPE_CHECKING:
+    from plasticity.experiment_answers import Table
+    from spectra.types import Analysis
+
+Say = Callable[[str], None]
+_FOLLOWED = ("q", "k", "v", "o", "gate", "up", "down", "qkv_in")  # roles whose alpha's spread is taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankConfig:
+    """What is ranked, for which task, and what it may cost.
+
+    Attributes:
+        models: candidates: folders, hub ids; with an experiment its bases by name, too.
+        task: what they are to be fine-tuned on; generated answers or cloze.
+        budget: share of the fine-tuning steps that each candidate gets; 0: no fine-tuning.
+        limit: questions at most on which it is scored.
+        probes: probe tasks; empty: no probes.
+        probe_limit: texts a probe task and seed at most.
+        data, tasks_dir, recipe, changes: of the fine-tuning, as `plasticity finetune` has them.
+        max_tokens: most tokens of a response.
+        seed: of the fine-tuning, and of the draws.
+    """
+
+    models: tuple[str, ...]
+    task: str
+    budget: float = 0.05
+    limit: int = 200
+    probes: tuple[str, ...] = ("corpus_kinds",)
+    probe_limit: int = 2000
+    data: str | None = None
+    tasks_dir: str | None = None
+    recipe: str = DEFAULT_RECIPE
+    changes: tuple[str, ...] = ()
+    max_tokens: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.models) < 2 or len(set(self.models)) < len(self.models):
+            raise SpectraError(
+                f"Got the candidates {', '.join(self.models) or '(none)'}; expected at least two, all different."
+            )
+        if not 0 <= self.budget <= 1:
+            raise SpectraError(
+                f"--budget {self.budget:g}: expected a share of the fine-tuning steps, such as 0.05; 0 for none."
+            )
+        for name, value, least in (
+            ("limit", self.limit, 2),
+            ("probe-limit", self.probe_limit, 4),
+            ("max-tokens", self.max_tokens, 1),
+        ):
+            if value < least:
+                raise SpectraError(f"--{name} {value}: expected at least {least}.")
+        if not self.budget and (self.changes or self.recipe != DEFAULT_RECIPE):
+            raise SpectraError(
+                "--set and --recipe are of the fine-tuning, and --budget 0 asks for none. Leave them out."
+            )
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """Signals of one candidate by name; `why` some are not known; `table`: its answers by question after fine-tuning."""
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    tokenizer: str | None = None
+    validation: Any = None
+    table: Table | None = None
+    score: str = ""
+    steps: int = 0
+
+
+def measure(model: str, config: RankConfig, out: Path, say: Say) -> Measured:
+    """Every signal of a candidate; what is measured lies in `out`.
+
+    Raises:
+        SpectraError: the checkpoint cannot be read, or not be fine-tuned on the task. A gap that cannot be measured (no run of ours
+            around the checkpoint) is not known, and no error.
+    """
+    made = Measured()
+    _spectra(model, out, made)
+    if config.probes:
+        _probe(model, config, out, made, say)
+    else:
+        made.why["probe"] = "not asked for"
+    _gap(model, out, made, say)
+    if config.budget:
+        _short(model, config, out, made, say)
+    else:
+        made.why[SHORT] = "no budget"
+    return made
+
+
+def spectra_numbers(analysis: Analysis) -> dict[str, float | None]:
+    """Mean pseudo-rank of W_QK over heads, and standard deviation of alpha over matrices; None where there is none."""
+    ranks = [c.values.get("pseudo_rank") for c in analysis.circuits if c.kind == "qk" and c.head is not None]
+    known = [float(value) for value in ranks if value is not None]
+    alphas = [
+        float(alpha)
+        for row in analysis.matrices
+        if row.status == "ok" and row.ref.role in _FOLLOWED and (alpha := row.values.get("alpha_hill")) is not None
+    ]
+    return {
+        "pseudo_rank_qk": statistics.fmean(known) if known else None,
+        "alpha_sd": statistics.stdev(alphas) if len(alphas) > 1 else None,
+    }
+
+
+def _spectra(model: str, out: Path, made: Measured) -> None:
+    import spectra
+
+    analysis = spectra.analyze(model)
+    spectra.write_json(analysis, out / "analysis.json")
+    found = spectra_numbers(analysis)
+    made.values |= found
+    made.why |= {name: "the checkpoint has no such matrices" for name, value in found.items() if value is None}
+
+
+def _probe(model: str, config: RankConfig, out: Path, made: Measured, say: Say) -> None:
+    from plasticity.probe import probe
+    from plasticity.probe_config import ProbeConfig
+
+    asked = ProbeConfig(model=model, tasks=config.probes, limit=config.probe_limit)
+    result = probe(asked, out / "probe", message=say)
+    made.values["probe"] = statistics.fmean(task.best_layer.test_accuracy for task in result.tasks)
+    made.tokenizer = result.checkpoint.get("tokenizer_sha256")
+
+
+def _gap(model: str, out: Path, made: Measured, say: Say) -> None:
+    from plasticity.gap import GapConfig, gap
+
+    try:
+        found = gap(GapConfig(model=model), out / "gap", message=say)
+    except SpectraError as error:
+        made.why |= dict.fromkeys(("gap", "loss"), str(error))
+        return
+    made.values |= {"gap": found.gap, "loss": found.val_loss}
+    made.tokenizer = found.checkpoint.get("tokenizer_sha256") or made.tokenizer
+    made.validation = found.data
+
+
+def _short(model: str, config: RankConfig, out: Path, made: Measured, say: Say) -> None:
+    """Fine-tune with a share of the steps, the schedule drawn together; score; delete the checkpoint."""
+    from plasticity import experiment_answers
+    from plasticity.evaluate import evaluate
+    from plasticity.evaluate_config import EvaluateConfig
+    from plasticity.finetune import finetune
+    from plasticity.finetune_options import configure
+    from plasticity.tasks.registry import get
+
+    task = get(config.task, Path(config.tasks_dir) if config.tasks_dir else None)
+    if task.header.kind == "safety":
+        raise SpectraError(
+            f"{config.task} is scored by a reward model, not greedily: rank has no score for it. Take another task."
+        )
+    given = {"task": config.task, "model": model, "data": config.data, "tasks_dir": config.tasks_dir}
+    words = config.changes if any(word.startswith(("train.seed=", "seed=")) for word in config.changes) else (
+        *config.changes, f"train.seed={config.seed}",
+    )  # fmt: skip
+    whole = configure(given, words, task.training, config.recipe)
+    done = finetune(shortened(whole, config.budget), out / "tuned", message=say)
+    generated = task.header.kind == "generation"
+    asked = EvaluateConfig(
+        task=config.task, model=str(done.checkpoint), data=config.data, tasks_dir=config.tasks_dir, limit=config.limit,
+        samples=0 if generated else None, max_tokens=config.max_tokens if generated else None,
+    )  # fmt: skip
+    result = evaluate(asked, out / "scores", message=say)
+    scores = {name: dataclasses.asdict(score) for name, score in result.scores.items()}
+    made.score, made.steps = task.header.scores[0], done.steps
+    tables = experiment_answers.tables(experiment_answers.read(out / "scores" / "answers.jsonl"), [made.score])
+    made.table = experiment_answers.checked(tables, scores).get(made.score)
+    made.values[SHORT] = result.scores[made.score].value
+    made.tokenizer = result.checkpoint.get("tokenizer_sha256") or made.tokenizer
+    shutil.rmtree(out / "tuned")
+
+
+def shortened(config: Any, budget: float) -> Any:
+    """A fine-tuning configuration with a share of its steps or epochs, at least one step."""
+    train = config.train
+    changed: Mapping[str, Any] = (
+        {"steps": max(1, round(budget * train.steps))} if train.steps is not None else {"epochs": budget * train.epochs}
+    )
+    return dataclasses.replace(config, train=dataclasses.replace(train, **changed))

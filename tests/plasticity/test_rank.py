@@ -1,0 +1,187 @@
+"""Which base to fine-tune: rankings of made-up signals against hand-made numbers; agreement with an experiment; one run in full."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli import rank_command, rank_terminal
+from plasticity import experiment_data
+from plasticity.finetune_options import configure
+from plasticity.rank import agreements, measured_in_full
+from plasticity.rank import rank as measure
+from plasticity.rank_result import SHORT, RankResult, combine, draw, shorten, signal, write
+from plasticity.rank_signals import RankConfig, shortened
+from spectra.errors import SpectraError
+from tests.alphadecay.conftest import own_caches, tiny_llama  # noqa: F401 -- a fixture for every test here
+
+from . import experiment_folder
+from .test_experiment_results import TEXT, flags, measured
+
+
+def test_a_signal_ranks_by_what_is_better_with_mid_ranks() -> None:
+    assert signal("probe", {"a": 0.5, "b": 0.9, "c": 0.5}).ranks == {"a": 2.5, "b": 1.0, "c": 2.5}
+    low = signal("gap", {"a": 0.5, "b": 0.9, "c": None})
+    assert low.ranks == {"a": 1.0, "b": 2.0, "c": None}
+    assert not low.used and low.remark == "not known of c"
+    assert not signal("loss", {"a": 1.0, "b": 2.0}, doubt="other text").used
+
+
+def test_the_combined_ranking_is_the_mean_rank_and_its_certainty_is_drawn() -> None:
+    flags_of = {"a": np.array([1.0] * 60 + [0.0] * 40), "b": np.array([1.0] * 50 + [0.0] * 50)}
+    drawn = draw(flags_of, draws=4000, seed=1)
+    short = shorten("greedy", flags_of, 1, {"a": 3, "b": 3}, drawn)
+    # a is right where b is and on ten more: in a draw it is first unless none of the ten comes up (0.9^100).
+    assert short.first["a"] > 0.999 and short.values == {"a": 0.6, "b": 0.5}
+    assert short.ci95["a"] == pytest.approx((0.5, 0.7), abs=0.025)
+    score = signal(SHORT, short.values)
+    made = combine([signal("probe", {"a": 0.9, "b": 0.8}), signal("gap", {"a": 0.1, "b": None}), score], drawn)
+    assert made.order == ("a", "b") and made.mean_rank == {"a": 1.0, "b": 2.0}
+    assert made.signals == ("probe", SHORT) and made.settled and made.first is not None and made.first["a"] > 0.999
+    against = combine([signal("probe", {"a": 0.7, "b": 0.8}), score], drawn)
+    assert against.mean_rank == {"a": 1.5, "b": 1.5} and not against.settled
+    assert against.first == {
+        "a": pytest.approx(0.5, abs=0.001),
+        "b": pytest.approx(0.5, abs=0.001),
+    }  # ties are shared out
+
+
+def test_without_a_short_finetuning_there_is_no_certainty() -> None:
+    made = combine([signal("probe", {"a": 0.9, "b": 0.8})], None)
+    assert made.first is None and not made.settled and made.order == ("a", "b")
+    with pytest.raises(SpectraError, match="gap: not known of b"):
+        combine([signal("gap", {"a": 0.9, "b": None})], None)
+
+
+def test_lower_is_better_for_harm() -> None:
+    gains = {"a": -np.array([1.0, 3.0]), "b": -np.array([2.0, 3.0])}
+    short = shorten("harmfulness", gains, -1, {"a": 1, "b": 1}, draw(gains, draws=100))
+    assert short.values == {"a": 2.0, "b": 2.5} and signal(SHORT, short.values, sign=-1).ranks["a"] == 1.0
+    assert short.ci95["a"][0] <= 2.0 <= short.ci95["a"][1]
+
+
+def test_a_share_of_steps_or_epochs() -> None:
+    given = {"task": "toy_arithmetic", "model": "x"}
+    assert shortened(configure(given, ["train.steps=400"]), 0.05).train.steps == 20
+    assert shortened(configure(given, ["train.steps=4"]), 0.05).train.steps == 1
+    whole = configure(given, ["train.epochs=3"])
+    assert shortened(whole, 0.1).train.epochs == pytest.approx(0.3) and whole.train.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"models": ("a",)}, "at least two"),
+        ({"models": ("a", "a")}, "all different"),
+        ({"budget": 1.5}, "share of the fine-tuning steps"),
+        ({"budget": 0.0, "changes": ("lr=1",)}, "--budget 0 asks for none"),
+        ({"limit": 1}, "--limit 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpectraError, match=said):
+        RankConfig(**{"models": ("a", "b"), "task": "toy_arithmetic", **changed})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made")
+    experiment_folder.write(out, TEXT, flags=flags, measured=measured)
+    return out
+
+
+def test_agreement_with_an_experiment(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    full = measured_in_full(experiment_data.read(folder), "toy_arithmetic")
+    assert len(full.scores) == 9
+    turned = {label: -float(np.mean(tasks["toy_arithmetic"][42])) for label, tasks in full.scores.items()}
+    found = agreements(full, {"combined": turned}, draws=200)
+    assert set(found) == {"probe", "pseudo_rank_qk", "alpha_sd", "gap", "loss", "combined"}
+    assert found["combined"].kendall.value == -1.0  # a ranking turned round
+    assert found["combined"].regret.value == pytest.approx((126 - 40) / 200)
+    assert found["probe"].regret.value == 0.0  # probes of this folder rise with decay and seed, as scores do
+    assert (
+        found["gap"].regret.value is not None and found["gap"].regret.value > 0.3
+    )  # the gap rises too, and less is called better
+    assert found["alpha_sd"].kendall.status == "constant"
+    made = combine([signal("probe", {"a": 0.9, "b": 0.8})], None)
+    result = RankResult(
+        task="toy_arithmetic", candidates={}, signals=(signal("probe", {"a": 0.9, "b": 0.8}),), short=None, combined=made,
+        agreement=found, experiment="there", remarks=("a remark",),
+    )  # fmt: skip
+    write(result, tmp_path / "rank.json")
+    rank_terminal.print_rank(result, tmp_path)
+    printed = capsys.readouterr().out
+    assert "a comes first; how sure that is cannot be said" in printed and "a remark" in printed
+    assert "0.9 (1)" in printed and "-1.00" in printed and "agreement with there in full" in printed
+    assert json.loads((tmp_path / "rank.json").read_text())["agreement"]["combined"]["kendall"]["value"] == -1.0
+    with pytest.raises(SpectraError, match="has 0 bases fine-tuned on piqa"):
+        measured_in_full(experiment_data.read(folder), "piqa")
+
+
+def llamas(folder: Path) -> list[str]:
+    """Two tiny models of different weights with one tokenizer."""
+    import torch
+
+    from alphadecay.config import DataConfig
+    from alphadecay.data import prepare
+
+    tokenizer = prepare(DataConfig(vocab_size=400, window=32, max_tokens=2000)).tokenizer
+    made = []
+    for number in (1, 2):
+        torch.manual_seed(number)
+        where = folder / f"base-{number}"
+        tiny_llama(vocab_size=400, max_position_embeddings=256).save_pretrained(where)
+        tokenizer.save_pretrained(where)
+        made.append(str(where))
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_command_measures_ranks_and_writes(tmp_path: Path) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(rank_command.rank)
+    first, second = llamas(tmp_path)
+    out = tmp_path / "out"
+    words = [
+        first,
+        second,
+        "--task",
+        "toy_arithmetic",
+        "--budget",
+        "0.5",
+        "--limit",
+        "8",
+        "--max-tokens",
+        "6",
+        "--probe-limit",
+        "60",
+    ]
+    words += [
+        "--set",
+        "train.steps=4",
+        "--set",
+        "train.batch_size=4",
+        "--set",
+        "train.precision=fp32",
+        "--out",
+        str(out),
+        "--quiet",
+    ]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    made = json.loads((out / "rank.json").read_text())
+    known = {one["name"]: one for one in made["signals"]}
+    assert known["probe"]["used"] and known["pseudo_rank_qk"]["used"] and known[SHORT]["used"]
+    assert not known["gap"]["used"] and "run" in known["gap"]["why"][first]  # no run of ours around them
+    assert made["short"]["steps"] == {first: 2, second: 2} and made["short"]["n_questions"] == 8
+    assert sum(made["combined"]["first"].values()) == pytest.approx(1.0)
+    assert not (out / "candidate-1" / "tuned").exists() and (out / "candidate-1" / "scores" / "result.json").exists()
+    with pytest.raises(SpectraError, match="is not empty"):
+        measure(RankConfig(models=(first, second), task="toy_arithmetic"), out)
