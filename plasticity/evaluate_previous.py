@@ -42,8 +42,10 @@ def check_asked(there: TaskResult, config: EvaluateConfig, folder: Path) -> None
 
     here: dict[str, Any] = {"task": config.task, "profile": config.profile, "seed": config.seed}
     found = {name: getattr(there, name) for name in here}
-    mine = {name: value for name, value in files(config.model).items() if value is not None}
-    _refuse(folder, found | {name: there.checkpoint.get(name) for name in mine}, here | mine)
+    mine = {
+        name: value for name, value in files(config.model).items() if value is not None and name in there.checkpoint
+    }
+    _refuse(folder, found | {name: there.checkpoint[name] for name in mine}, here | mine)
 
 
 def check_same(there: TaskResult, made: TaskResult, folder: Path) -> None:
@@ -52,7 +54,8 @@ def check_same(there: TaskResult, made: TaskResult, folder: Path) -> None:
     Raises:
         SpectraError: it is of another.
     """
-    _refuse(folder, _deciding(there), _deciding(made))
+    was, is_ = _deciding(there), _deciding(made)
+    _refuse(folder, was, {name: value for name, value in is_.items() if name in was})
 
 
 def fresh(folder: Path, make: Callable[[Path], TaskResult], there: TaskResult | None) -> TaskResult:
@@ -72,7 +75,7 @@ def _deciding(result: TaskResult) -> dict[str, Any]:
     return {
         "task": result.task, "task_version": result.task_version, "profile": result.profile, "seed": result.seed,
         "questions": result.n_questions, "data": result.data.get("fingerprint"),
-        **{name: result.checkpoint.get(name) for name in _CHECKPOINT},
+        **{name: result.checkpoint[name] for name in _CHECKPOINT if name in result.checkpoint},
     }  # fmt: skip
 
 
