@@ -46,10 +46,10 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 
 
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     """A nested value as lines: `fit.min_tail` -> `2`."""
     if isinstance(value, Mapping):
-        return [line for key, inner in value.items() for line in _flat(inner, f"{name}.{key}" if name else str(key))]
+        return [line for key, inner in value.items() for line in flat(inner, f"{name}.{key}" if name else str(key))]
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [(name, ", ".join(str(v) for v in value) or "none")]
     if value is None or isinstance(value, bool):
@@ -64,10 +64,10 @@ def sections(made: Mapping[str, Any], schema_version: int) -> list[Facts]:
         lines: list[tuple[str, str]] = []
         for key in keys:
             if key in made:
-                lines += _flat(made[key], "" if key in ("details", "conventions", "options") else key)
+                lines += flat(made[key], "" if key in ("details", "conventions", "options") else key)
         found.append(Facts(title=title, lines=tuple(lines)))
     known = {key for _, keys in _SECTIONS for key in keys}
-    rest = [line for key, value in made.items() if key not in known for line in _flat(value, key)]
+    rest = [line for key, value in made.items() if key not in known for line in flat(value, key)]
     rest.append(("schema_version", str(schema_version)))
     found.append(Facts(title="Other", lines=tuple(rest)))
     return [section for section in found if section.lines]

@@ -1,0 +1,88 @@
+"""Experiment -> page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plasticity.report import summary_file, words
+from plasticity.report.data import payload
+from plasticity.report.frame import frame
+from plasticity.report.responses import side_by_side
+from spectra import __version__
+from spectra.report.facts import flat
+from spectra.report.layout import assemble, static, template
+
+PACKAGE = "plasticity.report"
+SHARED = ("core.js", "colours.js", "plots.js")
+OWN = ("axis.js", "scores.js", "bases.js", "training.js", "tables.js", "responses.js")
+
+
+def render_html(folder: Path) -> str:
+    """The page of the experiment in `folder`, from its summary. The same files give the same text.
+
+    Raises:
+        SpectraError: there is no summary, or it cannot be read.
+    """
+    summary = summary_file.read(folder)
+    placed = frame(str(summary["experiment"]["axis"]), summary["bases"], (*summary["points"], *summary["loss"]))
+    drawn = payload(summary, placed, side_by_side(summary, placed, folder))
+    context = _context(summary, drawn) | {
+        "ran": words.what_was_run(summary, placed),
+        "best": words.best(summary, placed),
+    }
+    style = f"{static('report.css')}\n{static('experiment.css', PACKAGE)}"
+    scripts = [*(static(name) for name in SHARED), *(static(name, PACKAGE) for name in OWN), static("page.js")]
+    scripts.append(static("main.js", PACKAGE))
+    return assemble(template("experiment.html.j2", PACKAGE), drawn, context, style=style, script="\n".join(scripts))
+
+
+def write_html(folder: Path, path: Path) -> None:
+    """Write the page of `folder` to `path`, whole.
+
+    Raises:
+        SpectraError: there is no summary, it cannot be read, or the file cannot be written.
+    """
+    from spectra.atomic import write_text
+
+    write_text(path, render_html(folder))
+
+
+def _context(summary: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    experiment, bases = summary["experiment"], drawn["bases"]
+    has = {
+        "scores": any(point["v"] is not None for point in drawn["points"]),
+        "loss": any(one["v"] is not None for one in drawn["loss"]),
+        "probes": any(base["probes"] for base in bases),
+        "gap": any(base["gap"]["v"] is not None for base in bases),
+        "final": any(base["final"]["pseudo_rank_qk"] is not None for base in bases),
+        "training": any(len(base["steps"]) > 1 and base["ranks"] for base in bases),
+        "norms": any(len(base["steps"]) > 1 and base["norms"] for base in bases),
+        "tradeoffs": bool(drawn["tradeoffs"]),
+        "settings": len(drawn["settings"]) > 1,
+        "responses": bool(drawn["responses"]["tasks"]),
+        "scratch": any(point["o"] for point in drawn["points"]),
+        "before": bool(drawn["before"]),
+    }
+    return {
+        "title": str(experiment["name"]),
+        "version": __version__,
+        "experiment": experiment,
+        "has": has,
+        "tables": {table["id"] for table in drawn["tables"]},
+        "panels": [{"id": f"score-{i}", "task": task} for i, task in enumerate(drawn["tasks"])],
+        "probe_tasks": list(dict.fromkeys(task for base in bases for task in base["probes"])),
+        "axis": drawn["axis"]["title"],
+        "headline": words.headline(summary),
+        "asked": words.asked(summary),
+        "warnings": [str(warning) for warning in summary["warnings"]],
+        "standing": words.standing(summary),
+        "pending": [str(label) for label in summary.get("pending", ())],
+        "absent": words.absent(summary, has),
+        "not_said": words.NOT_SAID,
+        "glossary": words.glossary(summary),
+        "methods": words.methods(summary),
+        "provenance": [line for key, value in summary["provenance"].items() for line in flat(value, str(key))],
+        "unread": drawn["responses"]["why"],
+    }

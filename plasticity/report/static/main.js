@@ -1,0 +1,13 @@
+// The order in which the page comes to life.
+setUpScores();
+setUpLoss();
+setUpAgainst();
+setUpGrid();
+setUpProbes();
+setUpTraining();
+setUpFinalRanks();
+setUpGap();
+setUpTradeoffs();
+setUpTables();
+setUpResponses();
+ready();

@@ -1,0 +1,135 @@
+// Scores after fine-tuning: a panel a task, against the numbers of the bases, by setting, and stability beside plasticity.
+const pointsOf = (wanted) => data.points.filter((p) => p.v !== null && Object.entries(wanted).every(([key, v]) => p[key] === v));
+const beside = (x) => (x === null ? "" : "\u00a0\u00a0" + plotText(data.axis.labels[x]));
+const kindName = (c) => data.scores[c].n;
+const scoreHover = (share) => (p) => whose(p) + ": " + shown(p.v, share) + between(p, (v) => shown(v, share)) +
+  "<br>" + [p.q ? p.q + " questions" : "", p.n ? p.n + (p.n === 1 ? " seed" : " seeds") : ""].filter(Boolean).join(", ");
+const scoreAxis = (c) => ({ title: { text: plotText(kindName(c)) }, ...(data.scores[c].share ? { tickformat: ".1~%" } : {}) });
+
+function setUpScores() {
+  if (!$("scores")) return;
+  fill($("score-kind"), data.scores.map((s, i) => [String(i), s.n]));
+  if ($("score-setting")) fill($("score-setting"), options(data.settings));
+  const panels = data.tasks.map((_, t) => "score-" + t);
+  onChange(["score-kind", "score-setting"], () => { drawLegend(); redraw(...panels); });
+  panels.forEach((id, t) => chart(id, () => { if (t === 0) drawLegend(); return scorePanel(t, chosen("score-kind"), chosen("score-setting")); }));
+  drawLegend();
+}
+
+function drawLegend() {
+  const wanted = { c: chosen("score-kind"), s: chosen("score-setting") }, tuned = pointsOf({ ...wanted, o: 0 }), items = [];
+  for (const l of lineIndices) if (tuned.some((p) => p.l === l)) items.push([sample({ colour: ink(l), dot: "full", band: true, dash: data.axis.nominal ? null : "" }), data.lines[l] + ", fine-tuned"]);
+  if (pointsOf({ ...wanted, o: 1 }).length) items.push([sample({ colour: ink(0), dash: "5 3" }), "from random weights"]);
+  if (data.before.some((p) => p.c === wanted.c)) items.push([sample({ colour: ink(0), dash: null, dot: "open" }), "base, before"]);
+  legend("score-legend", items);
+}
+
+function scorePanel(t, c, s) {
+  const share = data.scores[c].share, traces = [];
+  for (const l of lineIndices) {
+    traces.push(...scratch(pointsOf({ l, t, c, s, o: 1 }), l, share));
+    traces.push(...banded(pointsOf({ l, t, c, s, o: 0 }), l, scoreHover(share)));
+    const before = data.before.filter((p) => p.l === l && p.t === t && p.c === c && p.v !== null && p.x !== null);
+    if (before.length) traces.push({ type: "scatter", mode: "markers", x: before.map((p) => p.x + dodge(l)), y: before.map((p) => p.v), hoverinfo: "text",
+      text: before.map((p) => plotText(p.b) + ", before: " + shown(p.v, share) + between(p, (v) => shown(v, share))), marker: { size: 7, symbol: "circle-open", color: ink(l), line: { width: 1.5 } } });
+  }
+  return traces.length ? { traces, layout: { xaxis: along(), yaxis: scoreAxis(c), showlegend: false } } : "No " + kindName(c) + " of this task";
+}
+
+// The control from random weights belongs to no place of the axis: a level across all of them.
+function scratch(points, l, share) {
+  const ends = [-0.45, places - 0.55];
+  return points.flatMap((p) => {
+    const say = (p.w && p.w !== "from scratch" ? plotText(p.w) : "from random weights") + ": " + shown(p.v, share) + between(p, (v) => shown(v, share)), made = [];
+    if (typeof p.lo === "number") made.push({ type: "scatter", mode: "lines", fill: "toself", hoverinfo: "skip", line: { width: 0 }, fillcolor: see(ink(l), 0.07), x: [...ends, ends[1], ends[0]], y: [p.lo, p.lo, p.hi, p.hi] });
+    made.push({ type: "scatter", mode: "lines", x: [ends[0], ...data.axis.labels.map((_, i) => i), ends[1]], y: Array(places + 2).fill(p.v), line: { color: ink(l), dash: "dash", width: 1.6 }, text: Array(places + 2).fill(say), hoverinfo: "text" });
+    return made;
+  });
+}
+
+// Numbers of a base that may tell how it learns: key as in the correlations, title, and how it is read off a base.
+const PREDICTORS = [
+  ["eval_loss", "validation loss", (b) => b.loss], ["gap", "train-val gap", (b) => b.gap.v],
+  ["pseudo_rank_qk", "pseudo-rank of W_QK", (b) => b.final.pseudo_rank_qk], ["pseudo_rank_vp", "pseudo-rank of W_VP", (b) => b.final.pseudo_rank_vp],
+  ["alpha_sd", "spread of alpha", (b) => b.final.alpha_sd],
+  ["probe mean", "probe accuracy, mean over tasks", (b) => (Object.keys(b.probes).length > 1 ? mean(Object.values(b.probes).map((p) => p.v)) : null)],
+  ...[...new Set(data.bases.flatMap((b) => Object.keys(b.probes)))].map((task) => ["probe:" + task, "probe accuracy, " + task, (b) => (b.probes[task] ? b.probes[task].v : null)]),
+].filter(([, , get]) => data.bases.some((b) => typeof get(b) === "number"));
+
+function setUpAgainst() {
+  if (!$("against-plot")) return;
+  if (!PREDICTORS.length) { $("against-plot").closest(".plots > div").hidden = true; return; }
+  fill($("against-of"), PREDICTORS.map(([, title], i) => [String(i), title]));
+  fill($("against-task"), data.tasks.map((t, i) => [String(i), taskName(t)]));
+  fill($("against-kind"), data.scores.map((s, i) => [String(i), s.n]));
+  for (const [id, few] of [["against-task", data.tasks], ["against-kind", data.scores], ["against-of", PREDICTORS]]) $(id).closest("label").hidden = few.length < 2;
+  onChange(["against-of", "against-task", "against-kind"], () => { sayAgainst(); redraw("against-plot"); });
+  chart("against-plot", () => {
+    const [, title, get] = PREDICTORS[chosen("against-of")], t = chosen("against-task"), c = chosen("against-kind"), share = data.scores[c].share;
+    const at = averages(get), traces = [];
+    for (const l of lineIndices) {
+      const points = pointsOf({ l, t, c, s: 0, o: 0 }).filter((p) => at.has(cell(l, p.x))).sort(byPlace);
+      if (!points.length) continue;
+      traces.push({ type: "scatter", mode: "markers+text", name: plotText(data.lines[l]), x: points.map((p) => at.get(cell(l, p.x)).v), y: points.map((p) => p.v), marker: marker(l, 10),
+        text: points.map((p) => beside(p.x)), textposition: "middle right", textfont: { size: 11, color: css("--dim") }, cliponaxis: false, error_y: { ...errors(points, see(ink(l), 0.5)), thickness: 1 },
+        hovertext: points.map((p) => scoreHover(share)(p) + "<br>" + plotText(title) + " " + number(at.get(cell(l, p.x)).v)), hoverinfo: "text" });
+    }
+    return traces.length ? { traces, layout: { xaxis: { title: { text: plotText(title) } }, yaxis: scoreAxis(c), showlegend: data.lines.length > 1 } } : "No base has both numbers";
+  });
+  sayAgainst();
+}
+
+function sayAgainst() {
+  const [key, title] = PREDICTORS[chosen("against-of")], task = data.tasks[chosen("against-task")], kind = kindName(chosen("against-kind"));
+  $("against-caption").textContent = clean(kind + ", " + taskName(task) + ", against " + title + "; beside each point its " + data.axis.title + (data.settings.length > 1 ? "; setting: " + data.settings[0] : ""));
+  const told = (name, f) => (!f ? "" : f.v === null ? name + ": " + (f.why || "cannot be given") : name + " " + number(f.v, 2) + " (n = " + f.n + (typeof f.lo === "number" ? "; with any one point left out " + number(f.lo, 2) + " to " + number(f.hi, 2) : "") + ")");
+  const lines = data.correlations.filter((one) => one.of === key && one.with === task + " " + kind && one.setting === data.settings[0])
+    .map((one) => (data.lines.length > 1 ? one.group + ": " : "") + [told("Pearson r", one.pearson), told("Spearman rho", one.spearman)].filter(Boolean).join("; ") + ".");
+  if (!lines.length) lines.push("No correlation was computed of this score; those of the main scores are in the table.");
+  $("against-say").replaceChildren(...lines.map((line) => el("span", {}, clean(line))));
+}
+
+function setUpGrid() {
+  if (!$("settings")) return;
+  fill($("grid-kind"), data.scores.map((s, i) => [String(i), s.n]));
+  fill($("grid-task"), data.tasks.map((t, i) => [String(i), taskName(t)]));
+  fillLines("grid-line", (l) => data.points.some((p) => p.l === l && p.o === 0));
+  onChange(["grid-kind", "grid-task", "grid-line"], () => redraw("grid-plot", "best-plot"));
+  $("grid-plot").style.height = Math.max(380, 90 + 26 * data.settings.length) + "px";
+  chart("grid-plot", () => {
+    const c = chosen("grid-kind"), points = pointsOf({ t: chosen("grid-task"), c, l: chosen("grid-line"), o: 0 }), share = data.scores[c].share;
+    if (!points.length) return "No such scores";
+    const z = data.settings.map((_, s) => data.axis.labels.map((_, x) => { const p = points.find((q) => q.s === s && q.x === x); return p ? p.v : null; }));
+    return { traces: [{ type: "heatmap", z, x: data.axis.labels.map((_, i) => i), y: data.settings.map(plotText), colorscale: VIRIDIS.map((v, i) => [i / (VIRIDIS.length - 1), v]), xgap: 2, ygap: 2, hoverongaps: false,
+      text: z.map((row) => row.map((v) => (v === null ? "" : shown(v, share)))), texttemplate: "%{text}", hoverinfo: "text", showscale: false }],
+    layout: { xaxis: along(), yaxis: { autorange: "reversed", title: { text: "" }, tickfont: { size: 11 } }, showlegend: false } };
+  });
+  chart("best-plot", () => {
+    const t = chosen("grid-task"), c = chosen("grid-kind"), share = data.scores[c].share, traces = [];
+    for (const l of lineIndices) {
+      const points = pointsOf({ t, c, l, o: 0 }), at = data.axis.labels.map((_, x) => points.filter((p) => p.x === x));
+      const rows = at.map((found, x) => ({ l, x, best: found.length ? found.reduce((a, b) => (b.v > a.v ? b : a)) : null, mean: mean(found.map((p) => p.v)), n: found.length })).filter((r) => r.n);
+      for (const [what, y, say] of [["best", (r) => r.best.v, (r) => "best: " + plotText(data.settings[r.best.s])], ["mean", (r) => r.mean, (r) => "mean of " + r.n + " settings"]])
+        if (rows.length) traces.push({ type: "scatter", mode: "lines+markers", name: plotText(data.lines[l]) + ", " + what, x: rows.map((r) => r.x + dodge(l)), y: rows.map(y), marker: marker(l), line: look(l, { dash: what === "best" ? "solid" : "dot" }),
+          hoverinfo: "text", text: rows.map((r) => whose(r) + ": " + shown(y(r), share) + "<br>" + say(r)) });
+    }
+    return traces.length ? { traces, layout: { xaxis: along(), yaxis: scoreAxis(c) } } : "No such scores";
+  });
+}
+
+function setUpTradeoffs() {
+  chart("trade-plot", () => {
+    const traces = [], share = data.tradeoffs.every((p) => Math.abs(p.plasticity.v) <= 1 && Math.abs(p.stability.v) <= 1), show = (v) => shown(v, share);
+    for (const l of lineIndices) {
+      const points = data.tradeoffs.filter((p) => p.l === l).sort(byPlace);
+      if (!points.length) continue;
+      const tint = see(ink(l), 0.5);
+      traces.push({ type: "scatter", mode: "lines+markers+text", name: plotText(data.lines[l]), x: points.map((p) => p.stability.v), y: points.map((p) => p.plasticity.v), marker: marker(l, 10), line: { color: see(ink(l), 0.35), width: 1 },
+        text: points.map((p) => beside(p.x)), textposition: "middle right", textfont: { size: 11, color: css("--dim") }, cliponaxis: false,
+        error_x: { ...errors(points.map((p) => p.stability), tint), thickness: 1 }, error_y: { ...errors(points.map((p) => p.plasticity), tint), thickness: 1 },
+        hovertext: points.map((p) => whose(p) + "<br>stability " + show(p.stability.v) + between(p.stability, show) + "<br>plasticity " + show(p.plasticity.v) + between(p.plasticity, show)), hoverinfo: "text" });
+    }
+    const form = share ? { tickformat: ".1~%" } : {};
+    return { traces, layout: { xaxis: { title: { text: "stability: change of upstream accuracy" }, zeroline: true, zerolinecolor: css("--dim"), ...form }, yaxis: { title: { text: "plasticity: score after fine-tuning" }, ...form }, showlegend: data.lines.length > 1 } };
+  });
+}

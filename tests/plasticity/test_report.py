@@ -1,0 +1,331 @@
+"""The page of an experiment: what it says, what it leaves out, and what can be pressed in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from spectra_cli.report_command import report
+from typer.testing import CliRunner
+
+from plasticity.experiment_results import summarise
+from plasticity.report import render_html, summary_file, write_html
+from plasticity.report.frame import frame
+from plasticity.report.questions import question_texts
+from spectra.errors import SpectraError
+from tests.plasticity import experiment_folder, report_summary
+from tests.spectra.report.browser import Browser, choose, click, find_chromium, quiet
+from tests.spectra.report.conftest import CONTROL, IMG, SCRIPT
+from tests.spectra.report.test_report import Parsed, parse
+
+chromium = pytest.mark.skipif(find_chromium() is None, reason="no chromium")
+SECTIONS = ("scores", "loss", "settings", "probes", "ranks", "gap", "norms", "tradeoffs", "responses", "cells", "how")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    program = find_chromium()
+    assert program is not None
+    made = Browser(program, tmp_path / "profile")
+    yield made
+    made.close()
+
+
+def page_of(folder: Path, **changes: Any) -> Parsed:
+    report_summary.write(folder, report_summary.made() | changes)
+    return parse(render_html(folder))
+
+
+def sections(found: Parsed) -> list[str]:
+    return [str(attributes["id"]) for tag, attributes in found.tags if tag == "section"]
+
+
+def test_what_it_says(tmp_path: Path) -> None:
+    summary = report_summary.made()
+    found = page_of(tmp_path)
+    text = " ".join(found.text.split())
+    assert "2 hold, 1 does not hold, 1 is not settled and 1 is not measured" in text
+    for one in summary["findings"]:
+        assert one["question"] in text and one["answer"] in text and all(line in text for line in one["evidence"])
+    assert text.index(summary["findings"][0]["answer"]) < text.index("Score against weight decay")
+    assert "15 base checkpoints of 1.05M parameters over weight decay 0, 0.1, 0.3, 1, 3: tiny (3 seeds)" in text
+    assert "2 controls fine-tuned from random weights" in text
+    assert "88 of 90 cells are done; 1 failed, 1 blocked by a base that failed." in text
+    assert "Warning. tiny: probes of corpus did not converge" in text and "tune tiny decay.base=3 seed=3" in text
+    assert "Best weight decay by loss: 0.1 (best in 90% of draws); by greedy over all tasks: 1 (best in 70%" in text
+    assert "gains +12.0 points (95% interval +2.0 to +21.0)" in text
+    data = json.loads(found.data)
+    assert [row["rows"] for row in data["tables"] if row["id"] == "failed-table"] == [
+        [["ab12", "probe", "probe tiny decay.base=3 seed=3", "No space left on device"]]
+    ]
+    assert set(sections(found)) == {"verdict", "glossary", *SECTIONS} - {"settings"}  # there is one setting
+
+
+def test_numbers_stand_where_they_belong(tmp_path: Path) -> None:
+    found = json.loads(page_of(tmp_path).data)
+    assert found["axis"] == {"title": "weight decay", "labels": ["0", "0.1", "0.3", "1", "3"], "nominal": False}
+    summary = report_summary.made()
+    (want,) = [p for p in summary["points"] if (p["x"], p["task"], p["score"]) == (0.3, "medmcqa", "maj@16")]
+    at = {"l": 0, "x": 2, "o": 0, "t": found["tasks"].index("medmcqa"), "c": 1}
+    (point,) = [p for p in found["points"] if all(p[key] == value for key, value in at.items())]
+    assert (point["v"], point["lo"], point["hi"]) == pytest.approx((want["value"], *want["ci95"]), rel=1e-5)
+    controls = [p for p in found["points"] if p["o"]]
+    assert len(controls) == 9 and {p["x"] for p in controls} == {None}
+    assert found["tasks"][0] == "mean" and found["scores"][0] == {"n": "greedy", "share": True}
+    assert len(found["before"]) == 30 and [b["x"] for b in found["bases"]] == [n for n in range(5) for _ in range(3)]
+
+
+def test_what_is_not_there_is_left_out_and_said(tmp_path: Path) -> None:
+    whole = report_summary.made()
+    bare = [base | {"before": {}, "probes": {}, "gap": None, "spectra": None} for base in whole["bases"]]
+    nothing = {
+        "bases": bare, "runs": [], "points": [], "statistics": {}, "findings": [], "failed": [], "warnings": [],
+        "counts": {"cells": 15, "done": 15, "failed": 0, "pending": 0, "blocked": 0},
+    }  # fmt: skip
+    found = page_of(tmp_path / "bare", **nothing)
+    assert set(sections(found)) == {"verdict", "loss", "cells", "how", "glossary"}
+    assert "No probes were asked for." in found.text and "No fine-tuning scores were asked for." in found.text
+    assert "All 15 cells are done." in found.text and "none of the questions" in found.text
+    half = page_of(tmp_path / "half", bases=bare)
+    assert {"probes", "gap", "ranks", "norms"}.isdisjoint(sections(half)) and "No probes are there yet" in half.text
+
+
+def test_names_are_text(tmp_path: Path) -> None:
+    summary = report_summary.made(tasks=("toy_arithmetic",))
+    summary["experiment"] |= {"name": IMG, "description": SCRIPT}
+    summary["warnings"], summary["failed"][0]["reason"] = [CONTROL], SCRIPT
+    summary["findings"][0]["answer"] = IMG
+    summary["bases"][0]["label"] = IMG
+    found = parse(render_html(report_summary.write(tmp_path, summary)))
+    assert sum(tag == "script" for tag, _ in found.tags) == 3
+    assert not any(key.startswith("on") or key == "src" for _, attributes in found.tags for key in attributes)
+    assert IMG in found.text and SCRIPT in found.text and "\x1b" not in found.text
+
+
+def test_the_same_page_of_the_same_files(tmp_path: Path) -> None:
+    folder = report_summary.write(tmp_path / "a", report_summary.made())
+    assert render_html(folder) == render_html(folder)
+
+
+def test_responses_are_of_the_same_questions(tmp_path: Path) -> None:
+    found = json.loads(page_of(tmp_path).data)["responses"]
+    (task,) = found["tasks"]
+    assert (task["task"], task["of"], len(task["questions"]), len(task["models"])) == ("toy_arithmetic", 40, 16, 16)
+    assert all("How many" in question["text"] for question in task["questions"])
+    for at, question in enumerate(task["questions"]):
+        entries = [model["a"][at] for model in task["models"]]
+        assert sum(entry[2] for entry in entries) == question["right"]
+        assert all((entry[1] == question["gold"]) == entry[2] for entry in entries)
+        assert all(f"The answer is {entry[1]}." in entry[0] and entry[4] == 16 for entry in entries)
+    differing = sum(0 < question["right"] < 16 for question in task["questions"])
+    assert differing >= 8
+
+
+def test_responses_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    summary = report_summary.made(tasks=("toy_arithmetic",))
+    folder = report_summary.write(tmp_path / "made", summary)
+    outside = tmp_path / "answers.jsonl"
+    outside.write_bytes((folder / summary["runs"][0]["answers"]).read_bytes())
+    (tmp_path / "greedy.jsonl").write_bytes(
+        (folder / summary["runs"][0]["answers"]).with_name("greedy.jsonl").read_bytes()
+    )
+    summary["runs"][0]["answers"] = "../answers.jsonl"
+    (folder / summary["runs"][1]["answers"]).write_text("{", encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    found = parse(render_html(folder))
+    assert len(json.loads(found.data)["responses"]["tasks"][0]["models"]) == 14
+    for run in summary["runs"][:2]:
+        assert f"cell {run['id']}: responses cannot be read" in found.text
+
+
+def test_texts_of_questions_need_no_network(tmp_path: Path) -> None:
+    assert question_texts(tmp_path, "medmcqa", {"0" * 64}) == {}  # on the hub, and the folder names no file
+    assert question_texts(tmp_path, "no such task", {"0" * 64}) == {}
+    assert question_texts(tmp_path, "toy_arithmetic", {"0" * 64}) == {}
+
+
+def test_a_base_without_decay_is_on_both_lines_and_names_follow_numbers() -> None:
+    def base(label: str, x: object, families: list[str]) -> dict[str, Any]:
+        return {"label": label, "group": "g", "x": x, "name": label, "families": families, "axes": {}}
+
+    bases = [base("b", 0.1, ["g (uniform)"]), base("a", 0, ["g (uniform)", "g (alphadecay)"]),
+             base("c", 0.1, ["g (alphadecay)"]), base("theirs", None, ["g"])]  # fmt: skip
+    control = {"group": "g", "x": None, "name": "from scratch", "families": ["g"], "start": "scratch"}
+    found = frame("decay.base", bases, [control])
+    assert found.lines == ("g (uniform)", "g (alphadecay)", "g") and found.categories == ("0", "0.1", "theirs")
+    assert found.on(bases[1]) == [0, 1] and found.at(bases[3]) == 2 and found.nominal
+    assert found.on(control) == [0] and found.at(control) is None
+    assert found.on({"base": "c", "group": "g"}) == [1] and found.at({"base": "c", "group": "g"}) == 1
+    assert found.on({"group": "g (alphadecay)", "x": 0.1}) == [1]
+
+
+TEXT = """
+name: made
+pretrain: {recipe: tiny, grid: {decay.base: [0, 0.1, 1.0]}, seeds: [1, 2]}
+finetune: {from_scratch: true, grid: {train.lr: [1.0e-4, 3.0e-4]}}
+tasks: [toy_arithmetic, medmcqa]
+evaluate: {samples: 2, limit: 30, stability: [piqa]}
+probe: {tasks: [corpus_kinds]}
+gap: {}
+spectra: {}
+"""
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The summary that the program makes, of a folder written by hand."""
+    out = tmp_path_factory.mktemp("real")
+
+    def flags(cell: Any) -> list[int]:
+        right = 12 + 3 * (cell.kind == "tune") + int(4 * cell.base.axes["decay.base"]) + cell.base.axes["seed"]
+        return [1, 1, 0, 1] if cell.task == "piqa" else [int((7 * n) % 30 < right) for n in range(30)]
+
+    def measured(cell: Any) -> dict[str, float]:
+        x, seed = cell.base.axes["decay.base"], cell.base.axes["seed"]
+        return {
+            "loss": 2.0 + (x - 0.1) ** 2 + 0.01 * seed,
+            "probe": 0.5 + 0.1 * x,
+            "rank": 0.8 - 0.1 * x,
+            "gap": 0.1 - 0.02 * x,
+        }
+
+    experiment_folder.write(out, TEXT, flags=flags, measured=measured)
+    (out / "summary.json").write_text(json.dumps(summarise(out, draws=100)), encoding="utf-8")
+    return out
+
+
+def test_what_the_program_writes_is_what_the_page_reads(real: Path) -> None:
+    found = parse(render_html(real))
+    data, text = json.loads(found.data), " ".join(found.text.split())
+    assert set(sections(found)) == {"verdict", "glossary", *SECTIONS} - {"responses"}
+    summary = summary_file.read(real)
+    assert all(one["answer"] in text for one in summary["findings"]) and summary["findings"]
+    assert data["axis"]["labels"] == ["0", "0.1", "1"] and data["lines"] == ["tiny"]
+    assert data["settings"] == ["train.lr 0.0001", "train.lr 0.0003"]
+    assert {row["id"] for row in data["tables"]} == {
+        f"{name}-table" for name in ("points", "comparisons", "optimum", "correlations", "bases", "runs")
+    }
+    assert "Responses that could not be read: 28" in text and "responses cannot be read (SpectraError)" in text
+    assert data["tradeoffs"] and all(one["x"] is not None for one in data["tradeoffs"])
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    for text, words in (
+        (None, "Cannot read"), ("{", "Cannot read"), ('{"format": "x", "schema_version": 1}', "this program reads"),
+        ('{"format": "plasticity.experiment", "schema_version": 1, "bases": []}', "is damaged: it has no experiment"),
+    ):  # fmt: skip
+        if text is not None:
+            (tmp_path / "summary.json").write_text(text, encoding="utf-8")
+        with pytest.raises(SpectraError, match=words):
+            render_html(tmp_path)
+
+
+def test_a_summary_is_stale_once_a_cell_has_ended(tmp_path: Path) -> None:
+    assert summary_file.is_stale(tmp_path)
+    cell = tmp_path / "cells" / "a" / "cell.json"
+    cell.parent.mkdir(parents=True)
+    for path, seconds in ((cell, 100), (tmp_path / "summary.json", 200)):
+        path.write_text("{}", encoding="utf-8")
+        os.utime(path, (seconds, seconds))
+    assert not summary_file.is_stale(tmp_path)
+    os.utime(cell, (300, 300))
+    assert summary_file.is_stale(tmp_path)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(report)
+    folder, page = report_summary.write(tmp_path / "made", report_summary.made()), tmp_path / "r.html"
+    done = CliRunner().invoke(app, [str(folder), "--html", str(page)])
+    assert (done.exit_code, done.output) == (0, f"wrote {page}\n")
+    assert page.read_text(encoding="utf-8") == render_html(folder)
+    for args, words in (
+        ((tmp_path / "none", page), "is not a folder"),
+        ((folder, tmp_path / "no" / "r.html"), "does not exist"),
+        ((folder, folder / "summary.json"), "is a file of the experiment"),
+        ((tmp_path, page), "holds no experiment"),
+    ):
+        done = CliRunner().invoke(app, [str(args[0]), "--html", str(args[1])])
+        assert done.exit_code == 2 and words in done.stderr and done.stderr.startswith("error: "), done.stderr
+
+
+def drawn(browser: Browser) -> None:
+    """Every figure holds a drawing, none a notice that it has nothing to draw."""
+    browser.run("window.spectraReport.draw()")
+    undrawn = "[...document.querySelectorAll('.plot')].filter((p) => !p.querySelector('.main-svg')).map((p) => p.id)"
+    assert browser.run(undrawn) == []
+
+
+@chromium
+def test_everything_is_drawn_and_can_be_pressed(browser: Browser, tmp_path: Path) -> None:
+    summary = report_summary.made(groups=("tiny", "small"), settings=({}, {"train.lr": 1e-4}))
+    summary["warnings"] = [IMG]
+    summary["runs"][0]["base"] = summary["bases"][0]["label"] = SCRIPT
+    page = tmp_path / "r.html"
+    write_html(report_summary.write(tmp_path / "made", summary), page)
+    browser.open(page)
+    for width, dark in ((1280, False), (800, True), (390, False)):
+        browser.screenshot(tmp_path / "shot.png", width, dark=dark)
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth + 1"), "the page scrolls sideways"
+    drawn(browser)
+    title = "document.getElementById('score-1').layout.yaxis.title.text"
+    choose(browser, "score-kind", "2")
+    drawn(browser)
+    assert browser.run(title) == "pass@16"
+    choose(browser, "against-of", "1")
+    assert "train-val gap" in browser.run("document.getElementById('against-caption').textContent")
+    for select in ("probe-line", "rank-line", "norm-line", "grid-line", "score-setting"):
+        choose(browser, select, "1")
+    choose(browser, "rank-layer", "3")
+    drawn(browser)
+    _sorted(browser)
+    _answered(browser)
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    assert browser.run("document.querySelectorAll('main details:not([open])').length") == 0
+    assert browser.run("document.querySelectorAll('#points-table tbody tr').length") == len(summary["points"])
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    assert browser.run("document.querySelectorAll('#points-table tbody tr').length") == 30
+    assert browser.run("document.images.length") == 0
+    quiet(browser, page)
+
+
+def _sorted(browser: Browser) -> None:
+    first = "document.querySelector('#points-table tbody tr').cells[6].textContent"
+    values = []
+    for _ in range(2):
+        click(browser, "#points-table thead button", "value")
+        values.append(float(browser.run(first)))
+    assert values[0] < 0.2 and values[1] > 0.7
+    assert browser.run("document.querySelector('#points-table th:nth-child(7)').ariaSort") == "descending"
+    lines = browser.run("window.spectraReport.csv()").split("\r\n")
+    assert lines[0].startswith("bases,weight decay,task,score,start,setting,value,95% interval low,95% interval high")
+    assert len(lines) == 2 + 2 * 2 * 3 * 3 * 6
+
+
+def _answered(browser: Browser) -> None:
+    shown = "document.getElementById('answer-text').textContent"
+    before = browser.run(shown)
+    click(browser, "#answer-after", "next")
+    assert browser.run(shown) != before and "Right answer" in browser.run(shown)
+    cards = "document.querySelectorAll('#answers .response{}').length"
+    assert browser.run(cards.format("")) == 5 + 5 + 2
+    choose(browser, "answer-seed", "")
+    assert browser.run(cards.format("")) == 15 + 15 + 2
+    right = browser.run("document.querySelectorAll('#answers .right .verdict').length")
+    assert right == browser.run(cards.format(".right")) > 0
+    browser.run("window.spectraReport.choose(0)")
+    assert browser.run(shown) == before
+
+
+@chromium
+def test_the_programs_own_summary_is_drawn(browser: Browser, real: Path, tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    write_html(real, page)
+    browser.open(page)
+    drawn(browser)
+    quiet(browser, page)
