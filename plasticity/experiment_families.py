@@ -50,6 +50,10 @@ class Family:
         """Of a place."""
         return next(place.x for place in self.places if place.name == name)
 
+    def told(self, name: str) -> str:
+        """A place in words: its x, or its name where it has none."""
+        return name if self.x(name) is None else str(self.x(name))
+
     @property
     def quantities(self) -> list[str]:
         """What is measured on any base."""

@@ -63,7 +63,8 @@ class _Against:
 def findings(family: Family, scores: Sequence[Scores], axis: str, warning: str | None) -> list[Finding]:
     """The paper's five, of one family. `warning`: why losses and gaps of the family cannot be compared; None: they can."""
     chosen, axis = _main(scores), _WORDS.get(axis, axis)
-    made = [_plasticity(family, chosen, axis), _loss(family, chosen, axis)]
+    others = [one for one in scores if chosen is not None and one.setting == chosen.setting and one is not chosen]
+    made = [_plasticity(family, chosen, axis, others), _loss(family, chosen, axis)]
     made += [_trend(family, axis, *claim) for claim in _trends(family)]
     return [_doubted(one, warning) if warning and one.claim in {"plasticity", "loss", "gap"} else one for one in made]
 
@@ -85,7 +86,7 @@ def _against(family: Family, one: Scores) -> _Against | None:
     )  # fmt: skip
 
 
-def _plasticity(family: Family, one: Scores | None, axis: str) -> Finding:
+def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[Scores]) -> Finding:
     question = (
         f"Does a base with a larger {axis} than the one of the smallest validation loss score better once fine-tuned?"
     )
@@ -93,7 +94,9 @@ def _plasticity(family: Family, one: Scores | None, axis: str) -> Finding:
     if one is None or against is None:
         return _unknown("plasticity", family, question, f"it takes fine-tuned bases of at least two values of {axis}")
     at = family.x(against.control)
-    larger = [name for name in against.names if _number(family.x(name)) and _number(at) and family.x(name) > at]
+    if not _number(at):
+        return _unknown("plasticity", family, question, f"its bases have no number for {axis}")
+    larger = [name for name in against.names if _number(family.x(name)) and family.x(name) > at]
     told = _told(family, one, against)
     which = "the smallest validation loss" if against.by == "loss" else "the smallest value (not all losses are known)"
     if not larger:
@@ -102,14 +105,15 @@ def _plasticity(family: Family, one: Scores | None, axis: str) -> Finding:
             claim="plasticity", group=family.label, question=question, answer=answer, status=OPEN, evidence=told
         )
     best = max(larger, key=against.difference)
-    said = f"{axis} {family.x(best)} against {at}, which has {which}: {_gain(one, against, best)}"
+    told += [f"{other.task}: {text}" for other in others if (text := _by_itself(family, other, best, against.control))]
+    said = f"{axis} {family.told(best)} against {at}, which has {which}: {_gain(one, against, best)}"
     limits = [against.limits(name) for name in larger]
     if against.n_seeds < 2:
         status, answer = OPEN, f"{said}; {_ONE_SEED}."
     elif (of_best := _clear(against, larger)) is not None:
         status, answer = (
             HOLDS,
-            f"Yes: {axis} {family.x(of_best)} against {at}, which has {which}: {_gain(one, against, of_best)}.",
+            f"Yes: {axis} {family.told(of_best)} against {at}, which has {which}: {_gain(one, against, of_best)}.",
         )
     elif all(found is not None and found[1] < 0 for found in limits):
         status, answer = NOT, f"No: every larger value scores worse; the best of them: {said}."
@@ -138,14 +142,15 @@ def _loss(family: Family, one: Scores | None, axis: str) -> Finding:
         return _unknown("loss", family, question, "it takes losses and scores of at least two bases")
     others = [name for name in against.names if name != against.control]
     best = max(others, key=against.difference)
-    said = f"{axis} {family.x(best)} against {family.x(against.control)}, which has the smallest loss: {_gain(one, against, best)}"
+    pair = f"{axis} {family.told(best)} against {family.told(against.control)}"
+    said = f"{pair}, which has the smallest loss: {_gain(one, against, best)}"
     limits = [against.limits(name) for name in others]
     if against.n_seeds < 2:
         status, answer = OPEN, f"{said}; {_ONE_SEED}."
     elif (clear := _clear(against, others)) is not None:
         status = HOLDS
         answer = (
-            f"Yes: {axis} {family.x(clear)} has a larger loss than {family.x(against.control)} and scores better: "
+            f"Yes: {axis} {family.told(clear)} has a larger loss than {family.told(against.control)} and scores better: "
             f"{_gain(one, against, clear)}."
         )
     elif all(found is not None and found[1] < 0 for found in limits):
@@ -175,12 +180,12 @@ def _told(family: Family, one: Scores, against: _Against) -> list[str]:
     made = []
     for name in against.names:
         known = f"loss {np.mean(list(loss[name].values())):.4f}, " if name in loss else ""
-        made.append(f"{family.x(name)}: {known}{one.task} {one.score} {_amount(one, means[name])}")
+        made.append(f"{family.told(name)}: {known}{one.task} {one.score} {_amount(one, means[name])}")
     tasks = next(iter(one.values.values()))
     questions = sum(len(next(iter(seeds.values()))) for seeds in tasks.values())
     made.append(
         f"{counted(against.n_seeds, 'seed')}, {counted(questions, 'question')}; intervals hold for all comparisons with "
-        f"{family.x(against.control)} at once (Dunnett), for this question alone."
+        f"{family.told(against.control)} at once (Dunnett), for this question alone."
     )
     return made
 
@@ -192,6 +197,16 @@ def _gain(one: Scores, against: _Against, name: str) -> str:
     if limits is None:
         return text
     return f"{text} (95% interval {scale * limits[0]:+.2f} to {scale * limits[1]:+.2f}, {counted(against.n_seeds, 'seed')})"
+
+
+def _by_itself(family: Family, one: Scores, first: str, second: str) -> str:
+    """The same two on another task, without an interval (`comparisons` has it); empty where one is missing."""
+    means = one.means()
+    if first not in means or second not in means:
+        return ""
+    return (
+        f"{_amount(one, means[first])} at {family.told(first)}, {_amount(one, means[second])} at {family.told(second)}"
+    )
 
 
 def _amount(one: Scores, value: float) -> str:

@@ -16,7 +16,9 @@ from plasticity import experiment, experiment_answers, experiment_cell, experime
 from plasticity.experiment_families import POOLED
 from plasticity.experiment_places import places
 from plasticity.experiment_plan import Cell
+from plasticity.experiment_points import over_seeds
 from plasticity.experiment_results import read_summary, summarise, write_summary
+from plasticity.stats_resample import counts, percentile
 from spectra.errors import SpectraError
 
 from . import experiment_folder
@@ -141,6 +143,29 @@ def test_findings_are_settled_by_intervals_over_seeds(whole: dict[str, Any]) -> 
     assert "0.5000 at 0, 0.7400 at 1.0" in found["probes"]["answer"]
     assert found["probes"]["answer"].count("0.12") == 1  # 0.1 and 0.01 times the mean seed a step
     assert all(one["evidence"] for one in found.values())
+    assert "medmcqa: 67.0% at 1.0, 37.0% at 0.1" in found["plasticity"]["evidence"]
+
+
+def test_findings_can_go_the_other_way(tmp_path: Path) -> None:
+    right = {0: 60, 0.1: 120, 1.0: 62}
+
+    def other(cell: Cell) -> list[int]:
+        many = right[cell.axes["decay.base"]] + 2 * cell.base.axes["seed"] if cell.kind == "tune" else 10
+        return [int(n < many) for n in np.random.default_rng(3).permutation(Q)]
+
+    text = TEXT.replace(", medmcqa]", "]").replace("from_scratch: true", "from_scratch: false")
+    experiment_folder.write(tmp_path, text, flags=other, measured=measured)
+    found = {one["claim"]: one for one in summarise(tmp_path, draws=DRAWS)["findings"]}
+    assert found["plasticity"]["status"] == found["loss"]["status"] == "does not hold"
+    assert "every larger value scores worse" in found["plasticity"]["answer"]
+    assert (
+        "the smallest loss also scores best" in found["loss"]["answer"] and "-29.00 points" in found["loss"]["answer"]
+    )
+    right[1.0] = 119
+    same = tmp_path / "same"
+    experiment_folder.write(same, text, flags=other, measured=measured)
+    found = {one["claim"]: one for one in summarise(same, draws=DRAWS)["findings"]}
+    assert found["plasticity"]["status"] == found["loss"]["status"] == "not settled"  # one question of 200 more or less
 
 
 def test_bases_hold_what_was_measured(whole: dict[str, Any]) -> None:
@@ -352,6 +377,34 @@ def test_bases_that_share_x_are_compared_too(tmp_path: Path) -> None:
     )  # none against its smaller loss
 
 
+GIVEN = """
+name: given
+checkpoints: {first: {path: some/one}, second: {path: some/two}, third: {path: some/three}}
+finetune: {seeds: [1, 2, 3]}
+tasks: [toy_arithmetic]
+evaluate: {before: false}
+probe: {tasks: [corpus_kinds]}
+"""
+
+
+def test_given_bases_without_an_axis_are_compared_by_name(tmp_path: Path) -> None:
+    right = {"first": 40, "second": 60, "third": 61}
+    experiment_folder.write(
+        tmp_path, GIVEN, flags=lambda cell: [int(n < right[cell.base.label] + (cell.seed or 0)) for n in range(100)],
+        measured=lambda cell: {"loss": None, "probe": right[cell.base.label] / 100},
+    )  # fmt: skip
+    found = summarise(tmp_path, draws=DRAWS)
+    pairs = [(c["name_a"], c["name_b"], c["x_a"]) for c in found["statistics"]["comparisons"]]
+    assert pairs == [("second", "first", None), ("third", "first", None)]
+    assert {one["status"] for one in found["findings"]} == {"not measured"}
+    (r,) = [c for c in found["statistics"]["correlations"] if c["of"] == "probe:corpus_kinds"]
+    assert r["pearson"]["value"] == pytest.approx(1.0) and r["points"]["third"] == [0.61, pytest.approx(0.63)]
+    assert found["loss"] == [] and found["statistics"]["optimum"] == []
+    assert [(p["name"], p["n_seeds"]) for p in found["points"] if p["score"] == "greedy"] == [
+        (name, 3) for name in right
+    ]
+
+
 def test_places_of_given_and_of_two_axes() -> None:
     given = {"a": {"decay.base": 0.1, "seed": 1}, "b": {"decay.base": 0.1, "seed": 2}, "c": {}}
     found = places(given, "decay.base", {}, {})
@@ -363,3 +416,17 @@ def test_places_of_given_and_of_two_axes() -> None:
     found = places(rates, "decay.base", {}, {})
     assert {place.families for place in found.values()} == {("r (train.lr 2)",), ("r (train.lr 3)",)}
     assert found["1 3"].axes == {"train.lr": 3} and found["1 3"].name == "1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("spread", "least", "most"), [(0.04, 0.93, 1.0), (0.1, 0.82, 0.94)])
+def test_how_often_a_points_interval_holds_with_three_seeds(spread: float, least: float, most: float) -> None:
+    """Questions of differing difficulty (mean 0.4, 200 of them: sd 0.035), seeds that shift all of them."""
+    dice, holds = np.random.default_rng(0), 0
+    for number in range(300):
+        chance = np.clip(dice.beta(1, 1.5, 200)[:, None] + dice.normal(0, spread, 3), 0, 1)
+        right = (dice.random(chance.shape) < chance).astype(float)
+        drawn = np.concatenate([block @ right / 200 for block in counts(np.random.default_rng(number), 200, 400)])
+        low, high = percentile(over_seeds([drawn]))
+        holds += low <= 0.4 <= high
+    assert least <= holds / 300 <= most
