@@ -71,6 +71,7 @@ def _remarks(result: TaskResult) -> list[str]:
         f"not measured: {', '.join(name for name in result.missing if result.missing[name] == reason)}: {reason}"
         for reason in dict.fromkeys(result.missing.values())
     ]
+    lines += [f"checkpoint: {remark}" for remark in result.checkpoint.get("remarks") or ()]
     for name, counts in result.counts.items():
         if "finish" not in counts:  # of a cloze task
             if counts["contexts_cut"]:

@@ -83,7 +83,7 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
     run = dataclasses.replace(run, window=engine.window)
     if config.engine == "hf":
         check_window(config.window, engine.window)
-    check_prompts(task, base.tokenizer, known["trained"])
+    known["remarks"] = list(check_prompts(task, base.tokenizer, known["trained"]))
     prompts = [
         Prompt(id=q.id, ids=prompt_ids(task, q.question, base.tokenizer), text=task.prompt(q.question))
         for q in loaded.items

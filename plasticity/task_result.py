@@ -28,8 +28,9 @@ class TaskResult:
     """Scores of a checkpoint on a task, and all that is needed to trust and repeat them.
 
     Attributes:
-        checkpoint: `source`, `weights_sha256`, `tokenizer_sha256`, `parameters`, `revision` (of the hub), `trained`: the
-            fine-tuning run that the checkpoint is of, where it says so.
+        checkpoint: `source`, `weights_sha256`, `config_sha256`, `tokenizer_sha256`, `parameters`, `revision` (of the hub); `base`:
+            the same of an adapter's base; `served`, `verified`: whether a server had the weights, and whether they were
+            looked at here; `trained`: the fine-tuning run that the checkpoint is of, where it says so; `remarks`.
         task, task_version, profile, seed: what was asked, and how.
         n_questions: how many.
         scores: name -> value, 95% interval by bootstrap over questions, and the number of questions it is over.
