@@ -242,3 +242,28 @@ def test_two_ray_workers_find_the_same(tmp_path: Path) -> None:
         done = experiment_run.run(chosen, cells, tmp_path / name, workers=2, say=lambda _: None, **given)  # type: ignore[arg-type]
         assert done.finished == len(cells)
     assert results(tmp_path / "here", chosen) == results(tmp_path / "ray", chosen)
+
+
+@pytest.mark.slow
+def test_a_ray_worker_that_is_killed_costs_its_cell_one_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from plasticity import experiment_ray
+
+    marker = tmp_path / "killed"
+
+    def dying(job: Any) -> dict[str, Any]:  # an inner function travels by value
+        from plasticity import experiment_cell
+
+        if job.cell.kind == "base" and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return experiment_cell.run(job, lambda _: None)
+
+    monkeypatch.setattr(experiment_ray, "_run", dying)
+    chosen = small(grid=("grid: {decay.base: [0, 0.1]}", "grid: {decay.base: [0]}"))
+    cells = experiment_plan.cells(chosen)
+    experiment_run.begin(tmp_path / "out", chosen)
+    done = experiment_run.run(
+        chosen, cells, tmp_path / "out", workers=1, engine="ray", address="local", say=lambda _: None
+    )
+    assert marker.exists() and (done.finished, done.failed) == (len(cells), 0)
