@@ -14,7 +14,19 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.settings import Settings
 
-NAMES = ("weightwatcher", "bare", "gof", "alphadecay", "accuracy", "memory", "report", "decay", "training", "finetune")
+NAMES = (
+    "weightwatcher",
+    "bare",
+    "gof",
+    "alphadecay",
+    "accuracy",
+    "memory",
+    "report",
+    "decay",
+    "training",
+    "finetune",
+    "experiment",
+)
 
 
 def main(name: str, settings: str, out: Path) -> int:
