@@ -14,6 +14,7 @@ from spectra import __version__
 from spectra.report.facts import flat
 from spectra.report.layout import assemble, static, template
 
+OPEN = 12  # rows of a table that is not folded
 PACKAGE = "plasticity.report"
 SHARED = ("core.js", "colours.js", "plots.js")
 OWN = ("axis.js", "scores.js", "bases.js", "training.js", "tables.js", "responses.js")
@@ -28,6 +29,7 @@ def render_html(folder: Path) -> str:
     summary = summary_file.read(folder)
     placed = frame(str(summary["experiment"]["axis"]), summary["bases"], (*summary["points"], *summary["loss"]))
     drawn = payload(summary, placed, side_by_side(summary, placed, folder))
+    drawn["methods"] = words.methods(summary)
     context = _context(summary, drawn) | {
         "ran": words.what_was_run(summary, placed),
         "best": words.best(summary, placed),
@@ -71,6 +73,7 @@ def _context(summary: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, 
         "experiment": experiment,
         "has": has,
         "tables": {table["id"] for table in drawn["tables"]},
+        "small_optimum": len(summary["statistics"].get("optimum", ())) <= OPEN,
         "panels": [{"id": f"score-{i}", "task": task} for i, task in enumerate(drawn["tasks"])],
         "probe_tasks": list(dict.fromkeys(task for base in bases for task in base["probes"])),
         "axis": drawn["axis"]["title"],
@@ -79,10 +82,10 @@ def _context(summary: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, 
         "warnings": [str(warning) for warning in summary["warnings"]],
         "standing": words.standing(summary),
         "pending": [str(label) for label in summary.get("pending", ())],
-        "absent": words.absent(summary, has),
+        "absent": words.absent(summary, has, unread=len(drawn["responses"]["why"])),
         "not_said": words.NOT_SAID,
         "glossary": words.glossary(summary),
-        "methods": words.methods(summary),
+        "methods": drawn["methods"],
         "provenance": [line for key, value in summary["provenance"].items() for line in flat(value, str(key))],
         "unread": drawn["responses"]["why"],
     }

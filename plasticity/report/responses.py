@@ -68,7 +68,9 @@ def _read(runs: Sequence[Entry], folder: Path, why: list[str]) -> Iterator[_Run]
                 continue  # choices scored by likelihood: nothing was said
             texts = _texts(path.with_name("greedy.jsonl"))
         except (OSError, ValueError, KeyError, TypeError, SpectraError) as error:
-            why.append(f"{run['base']}, {run['task']}, cell {run['id']}: responses cannot be read ({type(error).__name__}).")
+            why.append(
+                f"{run['base']}, {run['task']}, cell {run['id']}: responses cannot be read ({type(error).__name__})."
+            )
             continue
         yield _Run(run=run, answers=answers, texts=texts)
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from plasticity.report.frame import Frame, is_control, value_label
 from plasticity.report.values import estimate, labels, setting_label
 
-Kind = Literal["text", "number", "interval", "long"]
+Kind = Literal["text", "number", "interval", "long", "method"]
 Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A heading, and what stands under it: `interval` cells are [low, high], `long` ones may wrap."""
+    """A heading, and what stands under it: `interval` cells are [low, high], `long` ones may wrap, `method` is numbered."""
 
     title: str
     kind: Kind = "number"
@@ -34,11 +34,16 @@ def tables(summary: Mapping[str, Any], frame: Frame) -> list[Table]:
     """All tables that have rows."""
     statistics = summary["statistics"]
     made = (
-        _points(summary, frame), _comparisons(statistics.get("comparisons", ()), frame.title),
-        _optimum(statistics.get("optimum", ())), _correlations(statistics.get("correlations", ())),
+        _points(summary, frame), _comparisons(_mean_first(statistics.get("comparisons", ())), frame.title),
+        _optimum(_mean_first(statistics.get("optimum", ()))), _correlations(_mean_first(statistics.get("correlations", ()))),
         _bases(summary["bases"], frame), _runs(summary, frame), _failed(summary["failed"]),
     )  # fmt: skip
     return [_telling(table) for table in made if table.rows]
+
+
+def _mean_first(found: Sequence[Entry]) -> list[Entry]:
+    """What is over all tasks before what is of one."""
+    return sorted(found, key=lambda one: one["task"] != "mean")
 
 
 def _telling(table: Table) -> Table:
@@ -81,7 +86,7 @@ def _where(entry: Entry, frame: Frame) -> list[str]:
 def _points(summary: Mapping[str, Any], frame: Frame) -> Table:
     columns = _columns(
         _text("bases"), _text(frame.title), _text("task"), _text("score"), _text("start"), _text("setting"), "value",
-        Column(title="95% interval", kind="interval"), "questions", "seeds", Column(title="method", kind="long"),
+        Column(title="95% interval", kind="interval"), "questions", "seeds", Column(title="method", kind="method"),
     )  # fmt: skip
     rows = [
         [*_where(one, frame), one["task"], one["score"], _start(one),
@@ -101,8 +106,12 @@ def _comparisons(found: Sequence[Entry], axis: str) -> Table:
     rows = []
     for one in found:
         paired, mcnemar, seeds = (one.get(key) or {} for key in ("paired", "mcnemar", "over_seeds"))
-        said = _remarks(paired.get("why"), mcnemar.get("why"), seeds.get("why"), one.get("warning"))
-        places = labels([one["x_a"], one["x_b"]], [str(one.get("name_a")), str(one.get("name_b"))])
+        other = (
+            "" if one.get("reference_by", "loss") == "loss" else "Not all losses are known: against the smallest value."
+        )
+        said = _remarks(other, paired.get("why"), mcnemar.get("why"), seeds.get("why"), one.get("warning"))
+        names = [str(one.get("name_a")), str(one.get("name_b"))]
+        places = names if one["x_a"] == one["x_b"] else labels([one["x_a"], one["x_b"]], names)
         rows.append(
             [str(one["group"]), one["task"], one["score"], setting_label(one.get("setting")), *places,
              paired.get("value"), _interval(paired.get("ci95")), mcnemar.get("p"), seeds.get("p"),

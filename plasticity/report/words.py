@@ -61,7 +61,7 @@ _TERMS: tuple[tuple[str, str], ...] = (
     ("orm_score", "Mean reward of all samples; no share, and not bounded."),
     ("Before", "The base as it is, not fine-tuned, on the same questions."),
     ("From scratch", "The same fine-tuning from random weights: what pretraining adds is above that line."),
-    ("95% interval", "It would cover the true value in 95 of 100 repetitions. How it was made: in the table of scores."),
+    ("95% interval", "It would cover the true value in 95 of 100 repetitions. How each is made stands under How."),
     ("Holm", "p-values raised so that over all tasks together a false alarm is no likelier than with one."),
     ("Leave-one-out range", "Least and greatest correlation with one point left out: how far a single point carries it."),
     ("Probe", "A linear classifier on the base's embeddings of a text's last token; accuracy on texts that it was not fitted to."),
@@ -190,7 +190,7 @@ def _points(value: float | None, unit: str = " points") -> str:
     return "–" if value is None else f"{100 * value:+.1f}{unit}"
 
 
-def absent(summary: Summary, has: Mapping[str, bool]) -> list[str]:
+def absent(summary: Summary, has: Mapping[str, bool], *, unread: int = 0) -> list[str]:
     """What a reader may look for and does not find, a sentence each."""
     whole = summary["counts"]["done"] == summary["counts"]["cells"]
     missing = "were asked for" if whole else "are there yet, or none were asked for"
@@ -203,7 +203,10 @@ def absent(summary: Summary, has: Mapping[str, bool]) -> list[str]:
         "tradeoffs": "stability scores (so no trade-off)",
         "responses": "responses",
     }
-    return [f"No {name} {missing}." for key, name in names.items() if not has[key]]
+    made = [
+        f"No {name} {missing}." for key, name in names.items() if not has[key] and not (key == "responses" and unread)
+    ]
+    return [*made, f"Responses of {counted(unread, 'run')} cannot be read: see Cells."] if unread else made
 
 
 def glossary(summary: Summary) -> list[tuple[str, str]]:

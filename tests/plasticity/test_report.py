@@ -95,6 +95,26 @@ def test_what_is_not_there_is_left_out_and_said(tmp_path: Path) -> None:
     assert {"probes", "gap", "ranks", "norms"}.isdisjoint(sections(half)) and "No probes are there yet" in half.text
 
 
+def test_bases_of_one_value_are_compared_by_name(tmp_path: Path) -> None:
+    summary = report_summary.made(tasks=("toy_arithmetic",))
+    policies = {"x_a": 0.1, "x_b": 0.1, "name_a": "alphadecay", "name_b": "uniform", "reference_by": "smallest"}
+    summary["statistics"]["comparisons"].append(summary["statistics"]["comparisons"][0] | policies)
+    found = json.loads(parse(render_html(report_summary.write(tmp_path, summary))).data)
+    (table,) = [table for table in found["tables"] if table["id"] == "comparisons-table"]
+    assert [column["t"] for column in table["columns"]][3:5] == [
+        "weight decay",
+        "against",
+    ]  # one setting: no column of it
+    assert [row[3:5] for row in table["rows"]] == [
+        ["0", "0.1"],
+        ["0.3", "0.1"],
+        ["1", "0.1"],
+        ["3", "0.1"],
+        ["alphadecay", "uniform"],
+    ]
+    assert [("against the smallest value" in row[-1]) for row in table["rows"]] == [False] * 4 + [True]
+
+
 def test_names_are_text(tmp_path: Path) -> None:
     summary = report_summary.made(tasks=("toy_arithmetic",))
     summary["experiment"] |= {"name": IMG, "description": SCRIPT}
@@ -211,6 +231,7 @@ def test_what_the_program_writes_is_what_the_page_reads(real: Path) -> None:
         f"{name}-table" for name in ("points", "comparisons", "optimum", "correlations", "bases", "runs")
     }
     assert "Responses that could not be read: 28" in text and "responses cannot be read (SpectraError)" in text
+    assert "Responses of 28 runs cannot be read: see Cells." in text and "No responses" not in text
     assert data["tradeoffs"] and all(one["x"] is not None for one in data["tradeoffs"])
 
 
@@ -277,6 +298,11 @@ def test_everything_is_drawn_and_can_be_pressed(browser: Browser, tmp_path: Path
     choose(browser, "score-kind", "2")
     drawn(browser)
     assert browser.run(title) == "pass@16"
+    traces = "document.querySelectorAll('#score-1 .scatterlayer .trace').length"
+    both = browser.run(traces)
+    choose(browser, "score-line", "1")
+    drawn(browser)
+    assert 0 < browser.run(traces) < both
     choose(browser, "against-of", "1")
     assert "train-val gap" in browser.run("document.getElementById('against-caption').textContent")
     for select in ("probe-line", "rank-line", "norm-line", "grid-line", "score-setting"):

@@ -11,22 +11,26 @@ function setUpScores() {
   fill($("score-kind"), data.scores.map((s, i) => [String(i), s.n]));
   if ($("score-setting")) fill($("score-setting"), options(data.settings));
   const panels = data.tasks.map((_, t) => "score-" + t);
-  onChange(["score-kind", "score-setting"], () => { drawLegend(); redraw(...panels); });
+  fill($("score-line"), [["", "all"], ...lineIndices.filter((l) => data.points.some((p) => p.l === l && !p.o)).map((l) => [String(l), data.lines[l]])]);
+  $("score-line").closest("label").hidden = $("score-line").options.length < 3;
+  onChange(["score-kind", "score-setting", "score-line"], () => { drawLegend(); redraw(...panels); });
   panels.forEach((id, t) => chart(id, () => { if (t === 0) drawLegend(); return scorePanel(t, chosen("score-kind"), chosen("score-setting")); }));
   drawLegend();
 }
 
+const shownLines = () => ($("score-line").value === "" ? lineIndices : [chosen("score-line")]);
+
 function drawLegend() {
   const wanted = { c: chosen("score-kind"), s: chosen("score-setting") }, tuned = pointsOf({ ...wanted, o: 0 }), items = [];
-  for (const l of lineIndices) if (tuned.some((p) => p.l === l)) items.push([sample({ colour: ink(l), dot: "full", band: true, dash: data.axis.nominal ? null : "" }), data.lines[l] + ", fine-tuned"]);
-  if (pointsOf({ ...wanted, o: 1 }).length) items.push([sample({ colour: ink(0), dash: "5 3" }), "from random weights"]);
+  for (const l of shownLines()) if (tuned.some((p) => p.l === l)) items.push([sample({ colour: ink(l), dot: "full", band: true, dash: data.axis.nominal ? null : "" }), data.lines[l] + ", fine-tuned"]);
+  if (pointsOf({ ...wanted, o: 1 }).some((p) => shownLines().includes(p.l))) items.push([sample({ colour: ink(0), dash: "5 3" }), "from random weights"]);
   if (data.before.some((p) => p.c === wanted.c)) items.push([sample({ colour: ink(0), dash: null, dot: "open" }), "base, before"]);
   legend("score-legend", items);
 }
 
 function scorePanel(t, c, s) {
   const share = data.scores[c].share, traces = [];
-  for (const l of lineIndices) {
+  for (const l of shownLines()) {
     traces.push(...scratch(pointsOf({ l, t, c, s, o: 1 }), l, share));
     traces.push(...banded(pointsOf({ l, t, c, s, o: 0 }), l, scoreHover(share)));
     const before = data.before.filter((p) => p.l === l && p.t === t && p.c === c && p.v !== null && p.x !== null);
@@ -82,9 +86,9 @@ function setUpAgainst() {
 function sayAgainst() {
   const [key, title] = PREDICTORS[chosen("against-of")], task = data.tasks[chosen("against-task")], kind = kindName(chosen("against-kind"));
   $("against-caption").textContent = clean(kind + ", " + taskName(task) + ", against " + title + "; beside each point its " + data.axis.title + (data.settings.length > 1 ? "; setting: " + data.settings[0] : ""));
-  const told = (name, f) => (!f ? "" : f.v === null ? name + ": " + (f.why || "cannot be given") : name + " " + number(f.v, 2) + " (n = " + f.n + (typeof f.lo === "number" ? "; with any one point left out " + number(f.lo, 2) + " to " + number(f.hi, 2) : "") + ")");
+  const told = (name, f) => (!f ? "" : f.v === null ? (f.why || name + " cannot be given").replace(/\.$/, "") : name + " " + number(f.v, 2) + " (n = " + f.n + (typeof f.lo === "number" ? "; with any one point left out " + number(f.lo, 2) + " to " + number(f.hi, 2) : "") + ")");
   const lines = data.correlations.filter((one) => one.of === key && one.with === task + " " + kind && one.setting === data.settings[0])
-    .map((one) => (data.lines.length > 1 ? one.group + ": " : "") + [told("Pearson r", one.pearson), told("Spearman rho", one.spearman)].filter(Boolean).join("; ") + ".");
+    .map((one) => (data.lines.length > 1 ? one.group + ": " : "") + [...new Set([told("Pearson r", one.pearson), told("Spearman rho", one.spearman)])].filter(Boolean).join("; ") + ".");
   if (!lines.length) lines.push("No correlation was computed of this score; those of the main scores are in the table.");
   $("against-say").replaceChildren(...lines.map((line) => el("span", {}, clean(line))));
 }

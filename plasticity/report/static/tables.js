@@ -42,6 +42,7 @@ function drawTable(t, focus = null) {
 }
 
 function tableCell(v, kind) {
+  if (kind === "method" && v) return el("td", { title: clean(v) }, "(" + (data.methods.indexOf(v) + 1) + ")");
   if (kind === "interval") return v && typeof v[0] === "number" ? el("td", {}, number(v[0]) + " to " + number(v[1])) : el("td", { class: "missing" }, "–");
   if (v === null || v === undefined || v === "") return el("td", { class: "missing " + (kind === "number" ? "" : kind) }, kind === "long" ? "" : "–");
   return el("td", { class: kind === "number" ? "" : kind, ...(kind === "text" ? { title: clean(v) } : {}) }, typeof v === "number" ? number(v) : clean(v));
