@@ -26,7 +26,7 @@ def report(
     folder, html = folder.expanduser(), html.expanduser()
     if not folder.is_dir():
         raise SpectraError(f"{folder} is not a folder. Name the folder that plasticity run --out made.")
-    if html.resolve() in {path.resolve() for path in folder.glob("*") if path.suffix != ".html"}:
+    if html.exists() and html.suffix != ".html" and html.resolve().is_relative_to(folder.resolve()):
         raise SpectraError(f"--html {html} is a file of the experiment. Name another.")
     check_writable(html)
     if summary_file.is_stale(folder):

@@ -29,6 +29,7 @@ def payload(summary: Summary, frame: Frame, responses: Mapping[str, Any]) -> dic
         "settings": settings(summary),
         "tasks": tasks(summary),
         "scores": [{"n": name, "share": is_share(summary, name)} for name in scores(summary)],
+        "main": _main(summary),
         "points": _points(summary, frame),
         "before": _before(summary, frame),
         "bases": [_base(base, frame) for base in summary["bases"]],
@@ -64,6 +65,16 @@ def scores(summary: Summary) -> list[str]:
     for point in summary["points"]:
         counted.setdefault(str(point["score"]), set()).add(str(point["task"]))
     return sorted(counted, key=lambda name: -len(counted[name]))
+
+
+def _main(summary: Summary) -> list[int]:
+    """Of each of `tasks` the score that its comparisons are made of, else its first; a position in `scores`."""
+    kinds = scores(summary)
+    compared = {str(one["task"]): str(one["score"]) for one in summary["statistics"].get("comparisons", ())}
+    first: dict[str, str] = {}
+    for point in summary["points"]:
+        first.setdefault(str(point["task"]), str(point["score"]))
+    return [kinds.index(compared.get(task, first[task])) for task in tasks(summary)]
 
 
 def is_share(summary: Summary, score: str) -> bool:

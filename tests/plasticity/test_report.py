@@ -269,6 +269,7 @@ def test_the_command(tmp_path: Path) -> None:
         ((tmp_path / "none", page), "is not a folder"),
         ((folder, tmp_path / "no" / "r.html"), "does not exist"),
         ((folder, folder / "summary.json"), "is a file of the experiment"),
+        ((folder, next(folder.rglob("answers.jsonl"))), "is a file of the experiment"),
         ((tmp_path, page), "holds no experiment"),
     ):
         done = CliRunner().invoke(app, [str(args[0]), "--html", str(args[1])])
@@ -278,7 +279,7 @@ def test_the_command(tmp_path: Path) -> None:
 def drawn(browser: Browser) -> None:
     """Every figure holds a drawing, none a notice that it has nothing to draw."""
     browser.run("window.spectraReport.draw()")
-    undrawn = "[...document.querySelectorAll('.plot')].filter((p) => !p.querySelector('.main-svg')).map((p) => p.id)"
+    undrawn = "[...document.querySelectorAll('.plot')].filter((p) => !p.closest('[hidden]') && !p.querySelector('.main-svg')).map((p) => p.id)"
     assert browser.run(undrawn) == []
 
 
@@ -346,6 +347,33 @@ def _answered(browser: Browser) -> None:
     assert right == browser.run(cards.format(".right")) > 0
     browser.run("window.spectraReport.choose(0)")
     assert browser.run(shown) == before
+
+
+@chromium
+def test_tasks_of_other_scores_have_panels_of_their_own(browser: Browser, tmp_path: Path) -> None:
+    summary, page = report_summary.made(), tmp_path / "r.html"
+    summary["points"] = [
+        one | ({"score": "acc"} if one["task"] == "medmcqa" else {})
+        for one in summary["points"]
+        if one["task"] != "medmcqa" or one["score"] == "greedy"
+    ]
+    for one in summary["statistics"]["comparisons"]:
+        one["score"] = "acc" if one["task"] == "medmcqa" else "greedy"
+    write_html(report_summary.write(tmp_path / "made", summary), page)
+    browser.open(page)
+    drawn(browser)
+    panels = "[...document.querySelectorAll('.panels figure:not([hidden])')]"
+    shown = f"{panels}.map((f) => f.querySelector('.ytitle').textContent)"
+    assert browser.run(shown) == ["greedy", "greedy", "acc"]
+    choose(browser, "score-kind", browser.run("[...document.getElementById('score-kind').options].at(-1).value"))
+    drawn(browser)
+    assert browser.run(shown) == ["acc"]
+    choose(browser, "score-kind", "main")
+    choose(browser, "against-task", "2")
+    drawn(browser)
+    assert browser.run(shown) == ["greedy", "greedy", "acc"]
+    assert browser.run("document.getElementById('against-kind').selectedOptions[0].textContent") == "acc"
+    quiet(browser, page)
 
 
 @chromium

@@ -40,7 +40,7 @@ function drawAnswers() {
 }
 
 function answerCard(m, given) {
-  const name = m.o ? "from random weights" + (data.lines.length > 1 ? " (" + m.g + ")" : "") : (data.lines.length > 1 ? m.l.map((l) => data.lines[l]).join(" / ") + ", " : "") + (m.x === null ? m.b : placeName(m.x));
+  const name = m.o ? "from random weights" + (data.lines.length > 1 ? " (" + m.g + ")" : "") : data.lines.length > 1 || m.x === null ? m.b : placeName(m.x);
   const head = el("h4", { title: clean(m.b) }, clean(name));
   if (!given) return el("article", { class: "response" }, head, el("p", { class: "dim" }, "not asked"));
   const [text, answer, right, hits, samples] = given;

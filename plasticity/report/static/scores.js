@@ -8,23 +8,38 @@ const scoreAxis = (c) => ({ title: { text: plotText(kindName(c)) }, ...(data.sco
 
 function setUpScores() {
   if (!$("scores")) return;
-  fill($("score-kind"), data.scores.map((s, i) => [String(i), s.n]));
+  const several = new Set(data.main).size > 1 ? [["main", "the main one of each task"]] : [];
+  fill($("score-kind"), [...several, ...data.scores.map((s, i) => [String(i), s.n])]);
   if ($("score-setting")) fill($("score-setting"), options(data.settings));
   const panels = data.tasks.map((_, t) => "score-" + t);
   fill($("score-line"), [["", "all"], ...lineIndices.filter((l) => data.points.some((p) => p.l === l && !p.o)).map((l) => [String(l), data.lines[l]])]);
   $("score-line").closest("label").hidden = $("score-line").options.length < 3;
-  onChange(["score-kind", "score-setting", "score-line"], () => { drawLegend(); redraw(...panels); });
-  panels.forEach((id, t) => chart(id, () => { if (t === 0) drawLegend(); return scorePanel(t, chosen("score-kind"), chosen("score-setting")); }));
+  onChange(["score-kind", "score-setting", "score-line"], () => { hidePanels(); drawLegend(); redraw(...panels); });
+  panels.forEach((id, t) => chart(id, () => { if (t === 0) drawLegend(); return scorePanel(t, kindOf(t), chosen("score-setting")); }));
+  hidePanels();
   drawLegend();
+}
+
+const kindOf = (t) => ($("score-kind").value === "main" ? data.main[t] : chosen("score-kind"));
+// Panels of tasks that do not have the score, or the setting, are not there.
+function hidePanels() {
+  data.tasks.forEach((_, t) => { $("score-" + t).closest("figure").hidden = !pointsOf({ t, c: kindOf(t), s: chosen("score-setting") }).some((p) => shownLines().includes(p.l)); });
+}
+// The scores that a task has, in a select beside that of tasks.
+function fillKinds(kind, task) {
+  const t = chosen(task), known = data.scores.map((s, c) => [String(c), s.n]).filter(([c]) => data.points.some((p) => p.t === t && p.c === Number(c)));
+  const before = $(kind).value;
+  fill($(kind), known, known.some(([c]) => c === before) ? before : String(data.main[t]));
+  $(kind).closest("label").hidden = known.length < 2;
 }
 
 const shownLines = () => ($("score-line").value === "" ? lineIndices : [chosen("score-line")]);
 
 function drawLegend() {
-  const wanted = { c: chosen("score-kind"), s: chosen("score-setting") }, tuned = pointsOf({ ...wanted, o: 0 }), items = [];
+  const s = chosen("score-setting"), shownPoints = pointsOf({ s }).filter((p) => p.c === kindOf(p.t)), tuned = shownPoints.filter((p) => !p.o), items = [];
   for (const l of shownLines()) if (tuned.some((p) => p.l === l)) items.push([sample({ colour: ink(l), dot: "full", band: true, dash: data.axis.nominal ? null : "" }), data.lines[l] + ", fine-tuned"]);
-  if (pointsOf({ ...wanted, o: 1 }).some((p) => shownLines().includes(p.l))) items.push([sample({ colour: ink(0), dash: "5 3" }), "from random weights"]);
-  if (data.before.some((p) => p.c === wanted.c)) items.push([sample({ colour: ink(0), dash: null, dot: "open" }), "base, before"]);
+  if (shownPoints.some((p) => p.o && shownLines().includes(p.l))) items.push([sample({ colour: ink(0), dash: "5 3" }), "from random weights"]);
+  if (data.before.some((p) => p.c === kindOf(p.t))) items.push([sample({ colour: ink(0), dash: null, dot: "open" }), "base, before"]);
   legend("score-legend", items);
 }
 
@@ -65,8 +80,9 @@ function setUpAgainst() {
   if (!PREDICTORS.length) { $("against-plot").closest(".plots > div").hidden = true; return; }
   fill($("against-of"), PREDICTORS.map(([, title], i) => [String(i), title]));
   fill($("against-task"), data.tasks.map((t, i) => [String(i), taskName(t)]));
-  fill($("against-kind"), data.scores.map((s, i) => [String(i), s.n]));
-  for (const [id, few] of [["against-task", data.tasks], ["against-kind", data.scores], ["against-of", PREDICTORS]]) $(id).closest("label").hidden = few.length < 2;
+  fillKinds("against-kind", "against-task");
+  $("against-task").addEventListener("change", () => fillKinds("against-kind", "against-task"));
+  for (const [id, few] of [["against-task", data.tasks], ["against-of", PREDICTORS]]) $(id).closest("label").hidden = few.length < 2;
   onChange(["against-of", "against-task", "against-kind"], () => { sayAgainst(); redraw("against-plot"); });
   chart("against-plot", () => {
     const [, title, get] = PREDICTORS[chosen("against-of")], t = chosen("against-task"), c = chosen("against-kind"), share = data.scores[c].share;
@@ -95,8 +111,9 @@ function sayAgainst() {
 
 function setUpGrid() {
   if (!$("settings")) return;
-  fill($("grid-kind"), data.scores.map((s, i) => [String(i), s.n]));
   fill($("grid-task"), data.tasks.map((t, i) => [String(i), taskName(t)]));
+  fillKinds("grid-kind", "grid-task");
+  $("grid-task").addEventListener("change", () => fillKinds("grid-kind", "grid-task"));
   fillLines("grid-line", (l) => data.points.some((p) => p.l === l && p.o === 0));
   onChange(["grid-kind", "grid-task", "grid-line"], () => redraw("grid-plot", "best-plot"));
   $("grid-plot").style.height = Math.max(380, 90 + 26 * data.settings.length) + "px";
