@@ -279,7 +279,8 @@ def test_the_command(tmp_path: Path) -> None:
 def drawn(browser: Browser) -> None:
     """Every figure holds a drawing, none a notice that it has nothing to draw."""
     browser.run("window.spectraReport.draw()")
-    undrawn = "[...document.querySelectorAll('.plot')].filter((p) => !p.closest('[hidden]') && !p.querySelector('.main-svg')).map((p) => p.id)"
+    undrawn = "(p) => !p.closest('[hidden]') && !p.querySelector('.main-svg')"
+    undrawn = f"[...document.querySelectorAll('.plot')].filter({undrawn}).map((p) => p.id)"
     assert browser.run(undrawn) == []
 
 
