@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    set up, then analyse SmolLM2-135M (files land in demo/)"
+	@echo "make demo    set up, analyse SmolLM2-135M, run a small plasticity experiment (files land in demo/)"
 	@echo "make test    set up, then run the tests"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make bench   speed, memory and accuracy against WeightWatcher and others (minutes)"
@@ -32,6 +32,9 @@ demo/SmolLM2-135M-Instruct.Q4_1.gguf: | $(STAMP)
 demo: $(STAMP) demo/SmolLM2-135M-Instruct.Q4_1.gguf
 	$(BIN)/spectra analyze demo/SmolLM2-135M-Instruct.Q4_1.gguf \
 		--out demo/smollm2.json --html demo/smollm2.html --csv demo/smollm2.csv --parquet demo/smollm2.parquet
+	$(BIN)/plasticity run demo --out demo/plasticity --workers 2
+	$(BIN)/plasticity report demo/plasticity --html demo/plasticity.html
+	@echo "open demo/smollm2.html and demo/plasticity.html"
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import common, gap_command, probe_command, run_command
+from . import common, gap_command, probe_command, rank_command, report_command, run_command
 
 if TYPE_CHECKING:
     from alphadecay.config import Recipe
@@ -375,6 +375,8 @@ def tasks(
 app.command()(run_command.run)
 app.command()(gap_command.gap)
 app.command()(probe_command.probe)
+app.command()(report_command.report)
+app.command()(rank_command.rank)
 
 
 def main() -> None:
