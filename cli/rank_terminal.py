@@ -45,13 +45,13 @@ def _candidates(result: RankResult) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("candidate", overflow="fold")
     for one in result.signals:
-        table.add_column(Text(f"{one.name}, {one.better} is better"), justify="right")
+        table.add_column(Text(f"{one.name}\n({one.better} is better)"), justify="right")
     table.add_column("mean rank", justify="right")
-    table.add_column("first in", justify="right")
+    table.add_column("first in draws", justify="right")
     first = result.combined.first
     for label in result.combined.order:
         cells = [_ranked(one.values[label], one.ranks[label]) for one in result.signals]
-        share = "-" if first is None else f"{100 * first[label]:.0f}% of draws"
+        share = "-" if first is None else f"{100 * first[label]:.0f}%"
         table.add_row(Text(label), *cells, f"{result.combined.mean_rank[label]:.2f}", share)
     return table
 
@@ -59,10 +59,14 @@ def _candidates(result: RankResult) -> Table:
 def _verdict(result: RankResult) -> str:
     combined = result.combined
     top = combined.order[0]
+    tied = [label for label in combined.order if combined.mean_rank[label] == combined.mean_rank[top]]
+    if len(tied) > 1:
+        return f"{', '.join(tied)} come first alike: not settled."
     if combined.first is None:
         return f"{top} comes first; how sure that is cannot be said without a short fine-tuning."
-    sure = "settled as far as questions go" if combined.settled else "not settled"
-    return f"{top} comes first, in {100 * combined.first[top]:.0f}% of draws of questions: {sure}."
+    alone = "" if result.short is None else f", by the short fine-tuning alone in {100 * result.short.first[top]:.0f}%"
+    sure = "settled, as far as questions go" if combined.settled else "not settled"
+    return f"{top} comes first, in {100 * combined.first[top]:.0f}% of draws of questions{alone}: {sure}."
 
 
 def _agreement(found: Mapping[str, Agreement]) -> Table:

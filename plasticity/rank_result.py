@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from plasticity.scores import mean_score
 from plasticity.stats_grid import shares
 from plasticity.stats_ranking import Agreement
-from plasticity.stats_resample import DRAWS, counts, percentile
+from plasticity.stats_resample import DRAWS, counts
 from plasticity.stats_result import Floats, Interval
 from spectra.errors import SpectraError
 
@@ -65,7 +66,7 @@ class Short:
 
     score: str
     values: Mapping[str, float]
-    ci95: Mapping[str, Interval]
+    ci95: Mapping[str, Interval | None]
     first: Mapping[str, float]
     steps: Mapping[str, int]
     n_questions: int
@@ -81,7 +82,8 @@ class Combined:
         signals: names of those used.
         first: share of draws of questions in which each candidate is first; ties share the draw out. None without a short
             fine-tuning: the other signals are taken as they are, and nothing is drawn.
-        settled: whether one candidate is first in at least 95% of draws.
+        settled: whether one candidate is first in at least 95% of draws, and by the short fine-tuning alone too: signals that are
+            taken as they are could else settle it by differences of no meaning.
     """
 
     order: tuple[str, ...]
@@ -151,11 +153,12 @@ def draw(gains: Mapping[str, Floats], *, draws: int = DRAWS, seed: int = 0) -> F
 
 def shorten(score: str, gains: Mapping[str, Floats], sign: int, steps: Mapping[str, int], drawn: Floats) -> Short:
     """The short fine-tuning by candidate; `gains`: (Q,) each, greater is better; `drawn`: of `draw`."""
-    limits = [percentile(sign * drawn[:, at]) for at in range(len(gains))]
+    scored = {label: mean_score((sign * v).tolist(), share=sign > 0) for label, v in gains.items()}
     return Short(
         score=score, values={label: sign * float(v.mean()) for label, v in gains.items()},
-        ci95=dict(zip(gains, limits, strict=True)), first=dict(zip(gains, shares(drawn)[0].tolist(), strict=True)),
-        steps=dict(steps), n_questions=len(next(iter(gains.values()))),
+        ci95={label: one.ci95 for label, one in scored.items()},
+        first=dict(zip(gains, shares(drawn)[0].tolist(), strict=True)), steps=dict(steps),
+        n_questions=len(next(iter(gains.values()))),
     )  # fmt: skip
 
 
@@ -177,12 +180,18 @@ def combine(signals: Sequence[Signal], drawn: Floats | None) -> Combined:
     labels = list(used[0].values)
     table = np.array([[one.ranks[label] for label in labels] for one in used], dtype=np.float64)  # (signals, n)
     mean = table.mean(axis=0)
-    first, method = None, "mean rank over the signals; nothing in it is drawn, so there is no certainty to give"
+    first, settled, method = (
+        None,
+        False,
+        "mean rank over the signals; nothing in it is drawn, so there is no certainty to give",
+    )
     at = [one.name for one in used].index(SHORT) if any(one.name == SHORT for one in used) else None
     if drawn is not None and at is not None:
         rest = np.delete(table, at, axis=0).sum(axis=0)
         total = (rest + ranks(drawn, 1)) / len(used)
-        first = dict(zip(labels, shares(-total)[0].tolist(), strict=True))
+        together, alone = shares(-total)[0], shares(drawn)[0]
+        first = dict(zip(labels, together.tolist(), strict=True))
+        settled = bool((np.minimum(together, alone) >= SETTLED).any())
         method = (
             f"mean rank over the signals; {len(drawn)} draws of the short fine-tuning's questions, the other signals as they are: "
             "what another seed of fine-tuning or pretraining would change is not in it"
@@ -190,7 +199,7 @@ def combine(signals: Sequence[Signal], drawn: Floats | None) -> Combined:
     return Combined(
         order=tuple(sorted(labels, key=lambda label: (mean[labels.index(label)], labels.index(label)))),
         mean_rank=dict(zip(labels, mean.tolist(), strict=True)), signals=tuple(one.name for one in used), first=first,
-        settled=first is not None and max(first.values()) >= SETTLED, method=method,
+        settled=settled, method=method,
     )  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def _gap(model: str, out: Path, made: Measured, say: Say) -> None:
         return
     made.values |= {"gap": found.gap, "loss": found.val_loss}
     made.tokenizer = found.checkpoint.get("tokenizer_sha256") or made.tokenizer
-    made.validation = found.data
+    made.validation = [found.data[name] for name in ("fingerprint", "window", "packing")]
 
 
 def _short(model: str, config: RankConfig, out: Path, made: Measured, say: Say) -> None:

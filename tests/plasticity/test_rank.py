@@ -52,6 +52,13 @@ def test_the_combined_ranking_is_the_mean_rank_and_its_certainty_is_drawn() -> N
     }  # ties are shared out
 
 
+def test_small_differences_of_other_signals_settle_nothing() -> None:
+    equal = {"a": np.array([1.0, 0.0] * 50), "b": np.array([0.0, 1.0] * 50)}
+    signals = [signal(name, {"a": 0.5, "b": 0.500001}) for name in ("gap", "alpha_sd", "loss")]
+    made = combine([*signals, signal(SHORT, {"a": 0.5, "b": 0.5})], draw(equal, draws=500))
+    assert made.order[0] == "a" and made.first == {"a": 1.0, "b": 0.0} and not made.settled
+
+
 def test_without_a_short_finetuning_there_is_no_certainty() -> None:
     made = combine([signal("probe", {"a": 0.9, "b": 0.8})], None)
     assert made.first is None and not made.settled and made.order == ("a", "b")
@@ -63,7 +70,11 @@ def test_lower_is_better_for_harm() -> None:
     gains = {"a": -np.array([1.0, 3.0]), "b": -np.array([2.0, 3.0])}
     short = shorten("harmfulness", gains, -1, {"a": 1, "b": 1}, draw(gains, draws=100))
     assert short.values == {"a": 2.0, "b": 2.5} and signal(SHORT, short.values, sign=-1).ranks["a"] == 1.0
-    assert short.ci95["a"][0] <= 2.0 <= short.ci95["a"][1]
+    limits = short.ci95["a"]
+    assert limits is not None and limits[0] <= 2.0 <= limits[1]
+    none = {"a": np.zeros(50), "b": np.zeros(50)}
+    equal = shorten("greedy", none, 1, {"a": 1, "b": 1}, draw(none, draws=100))
+    assert equal.ci95["a"] == (0.0, pytest.approx(1 - 0.025 ** (1 / 50))) and equal.first == {"a": 0.5, "b": 0.5}
 
 
 def test_a_share_of_steps_or_epochs() -> None:
@@ -122,6 +133,13 @@ def test_agreement_with_an_experiment(folder: Path, tmp_path: Path, capsys: pyte
     assert json.loads((tmp_path / "rank.json").read_text())["agreement"]["combined"]["kendall"]["value"] == -1.0
     with pytest.raises(SpectraError, match="has 0 bases fine-tuned on piqa"):
         measured_in_full(experiment_data.read(folder), "piqa")
+
+
+def test_candidates_that_tie_are_said_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    signals = (signal("probe", {"a": 0.9, "b": 0.8}), signal("alpha_sd", {"a": 0.9, "b": 0.8}))
+    made = RankResult(task="t", candidates={}, signals=signals, short=None, combined=combine(signals, None))
+    rank_terminal.print_rank(made, tmp_path)
+    assert "a, b come first alike: not settled" in capsys.readouterr().out
 
 
 def llamas(folder: Path) -> list[str]:
