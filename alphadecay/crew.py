@@ -161,8 +161,10 @@ def _live(pipe: Connection, work: Work, threads: int, packages: Sequence[str]) -
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     code = _import_all(packages, threads)
 
+    one_at_a_time = threading.Lock()  # jobs may speak from threads of theirs
+
     def send(kind: str, content: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError), one_at_a_time:
             pipe.send((kind, content))
 
     while True:
