@@ -189,7 +189,9 @@ def _scored(job: Job, known: Mapping[str, Any], model: str, out: Path, say: Say)
     from plasticity.evaluate_config import EvaluateConfig
 
     settings = {key: value for key, value in known.items() if key not in {"version", "files"}}
-    result = evaluate(EvaluateConfig.applying(model=model, **settings), out, resume=True, message=_telling(job.cell, say))
+    result = evaluate(
+        EvaluateConfig.applying(model=model, **settings), out, resume=True, message=_telling(job.cell, say)
+    )
     return {
         "scores": {name: asdict(score) for name, score in result.scores.items()},
         "n_questions": result.n_questions,
@@ -219,34 +221,12 @@ def _spectra(job: Job, where: Path, say: Say) -> dict[str, Any]:
 
 def _analysed(path: str, out: Path) -> dict[str, Any]:
     """Final spectra in a few numbers; the rest is in the file."""
-    import statistics
-
     import spectra
+    from plasticity.spectra_numbers import spectra_numbers
 
     analysis = spectra.analyze(path)
     spectra.write_json(analysis, out)
-
-    def mean(values: list[float]) -> float | None:
-        return statistics.fmean(values) if values else None
-
-    def circuits(kind: str) -> list[float]:
-        found = [c.values.get("pseudo_rank") for c in analysis.circuits if c.kind == kind and c.head is not None]
-        return [float(value) for value in found if value is not None]
-
-    alphas = [
-        row.values.get("alpha_hill") for row in analysis.matrices if row.status == "ok" and row.ref.role in _TUNED
-    ]
-    known = [float(alpha) for alpha in alphas if isinstance(alpha, float)]
-    return {
-        "pseudo_rank_qk": mean(circuits("qk")),
-        "pseudo_rank_vp": mean(circuits("vp")),
-        "alpha_mean": mean(known),
-        "alpha_sd": statistics.stdev(known) if len(known) > 1 else None,
-        "matrices": len(known),
-    }
-
-
-_TUNED = ("q", "k", "v", "o", "gate", "up", "down", "qkv_in")
+    return spectra_numbers(analysis)
 
 
 def _telling(cell: Cell, say: Say) -> Say:

@@ -16,10 +16,8 @@ from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
     from plasticity.experiment_answers import Table
-    from spectra.types import Analysis
 
 Say = Callable[[str], None]
-_FOLLOWED = ("q", "k", "v", "o", "gate", "up", "down", "qkv_in")  # roles whose alpha's spread is taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,27 +105,13 @@ def measure(model: str, config: RankConfig, out: Path, say: Say) -> Measured:
     return made
 
 
-def spectra_numbers(analysis: Analysis) -> dict[str, float | None]:
-    """Mean pseudo-rank of W_QK over heads, and standard deviation of alpha over matrices; None where there is none."""
-    ranks = [c.values.get("pseudo_rank") for c in analysis.circuits if c.kind == "qk" and c.head is not None]
-    known = [float(value) for value in ranks if value is not None]
-    alphas = [
-        float(alpha)
-        for row in analysis.matrices
-        if row.status == "ok" and row.ref.role in _FOLLOWED and (alpha := row.values.get("alpha_hill")) is not None
-    ]
-    return {
-        "pseudo_rank_qk": statistics.fmean(known) if known else None,
-        "alpha_sd": statistics.stdev(alphas) if len(alphas) > 1 else None,
-    }
-
-
 def _spectra(model: str, out: Path, made: Measured) -> None:
     import spectra
+    from plasticity.spectra_numbers import spectra_numbers
 
     analysis = spectra.analyze(model)
     spectra.write_json(analysis, out / "analysis.json")
-    found = spectra_numbers(analysis)
+    found = {name: value for name, value in spectra_numbers(analysis).items() if name in ("pseudo_rank_qk", "alpha_sd")}
     made.values |= found
     made.why |= {name: "the checkpoint has no such matrices" for name, value in found.items() if value is None}
 

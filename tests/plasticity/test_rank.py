@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from spectra_cli import rank_command, rank_terminal
 from typer.testing import CliRunner
 
-from cli import rank_command, rank_terminal
 from plasticity import experiment_data
 from plasticity.finetune_options import configure
 from plasticity.rank import agreements, measured_in_full
