@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plasticity.evaluate_config import EvaluateConfig
-from plasticity.task_result import FORMAT, NAME, TaskResult, make_folder, read_result
+from plasticity.task_result import FILE, NAME, TaskResult, make_folder, read_result
 from spectra.errors import SpectraError
 
 _CHECKPOINT = ("weights_sha256", "config_sha256", "tokenizer_sha256", "revision")
@@ -31,7 +31,7 @@ def previous(folder: Path) -> TaskResult | None:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             found = None
-        if isinstance(found, dict) and found.get("format") == FORMAT:
+        if isinstance(found, dict) and found.get("format") == FILE.format:
             return None
         raise
 

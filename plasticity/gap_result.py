@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spectra.errors import SpectraError
+from plasticity.result_file import ResultFile
 
-FORMAT, SCHEMA_VERSION = "plasticity.gap", 1
 NAME, LOSSES = "gap.json", "losses.npz"
+FILE = ResultFile(
+    name=NAME, format="plasticity.gap", version=1, command="plasticity gap", remake="Measure the gap again"
+)
 Interval = tuple[float, float] | None
 
 
@@ -105,41 +106,22 @@ class GapResult:
 
 def write_gap(result: GapResult, path: Path) -> None:
     """Write it whole, or not at all; raises `SpectraError` where it cannot be written."""
-    from spectra.atomic import write_text
-
-    made = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(result)}
-    write_text(path, json.dumps(made, indent=1, allow_nan=False) + "\n")
+    FILE.write(result, path)
 
 
 def read_gap(path: Path) -> GapResult:
     """The result in a file, or in its folder.
 
     Raises:
-        SpectraError: not there, not a result, or of another schema version.
+        SpectraError: not there, not a result, of another schema version, or damaged.
     """
-    where = path / NAME if path.is_dir() else path
-    try:
-        made: dict[str, Any] = json.loads(where.read_text(encoding="utf-8"))
-        found = (made.pop("format"), made.pop("schema_version"))
-    except OSError as error:
-        raise SpectraError(
-            f"Cannot read {where}: {error.strerror or error}. Name the {NAME} of plasticity gap, or its folder."
-        ) from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise SpectraError(f"{where} is not a result of plasticity gap. Name its {NAME}, or its folder.") from error
-    if found != (FORMAT, SCHEMA_VERSION):
-        raise SpectraError(
-            f"{where} has format {found[0]} version {found[1]}; this program reads {FORMAT} version {SCHEMA_VERSION}. "
-            "Measure the gap again."
-        )
-    try:
+    made = FILE.read(path)
+    with FILE.shaped(path):
         made["train"], made["val"] = Side(**made["train"]), Side(**made["val"])
         made["bins"] = tuple(Bin(**_with_interval(one)) for one in made["bins"])
         made["recency"] = None if made["recency"] is None else Recency(**_with_interval(made["recency"]))
         made["remarks"], made["files"] = tuple(made["remarks"]), tuple(made["files"])
         return GapResult(**_with_interval(made))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SpectraError(f"{where} is damaged: {error}. Measure the gap again.") from error
 
 
 def _with_interval(made: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spectra.errors import SpectraError
+from plasticity.result_file import ResultFile
 
-FORMAT, SCHEMA_VERSION = "plasticity.probe", 1
 NAME = "probe.json"
+FILE = ResultFile(
+    name=NAME, format="plasticity.probe", version=1, command="plasticity probe",
+    remake="Probe again: embeddings that are in the cache are not extracted again",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +118,7 @@ class ProbeResult:
 
 def write_result(result: ProbeResult, path: Path) -> None:
     """Write it whole, or not at all; raises `SpectraError` where it cannot be written."""
-    from spectra.atomic import write_text
-
-    made = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(result)}
-    write_text(path, json.dumps(made, indent=1, allow_nan=False) + "\n")
+    FILE.write(result, path)
 
 
 def read_result(path: Path) -> ProbeResult:
@@ -128,27 +127,11 @@ def read_result(path: Path) -> ProbeResult:
     Raises:
         SpectraError: not there, not a result, of another schema version, or damaged.
     """
-    where = path / NAME if path.is_dir() else path
-    try:
-        made: dict[str, Any] = json.loads(where.read_text(encoding="utf-8"))
-        found = (made.pop("format"), made.pop("schema_version"))
-    except OSError as error:
-        raise SpectraError(
-            f"Cannot read {where}: {error.strerror or error}. Name the {NAME} of plasticity probe, or its folder."
-        ) from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise SpectraError(f"{where} is not a result of plasticity probe. Name its {NAME}, or its folder.") from error
-    if found != (FORMAT, SCHEMA_VERSION):
-        raise SpectraError(
-            f"{where} has format {found[0]} version {found[1]}; this program reads {FORMAT} version {SCHEMA_VERSION}. Probe "
-            "again: embeddings that are in the cache are not extracted again."
-        )
-    try:
+    made = FILE.read(path)
+    with FILE.shaped(path):
         made["tasks"] = tuple(_task(task) for task in made["tasks"])
         made["seeds"] = tuple(made["seeds"])
         return ProbeResult(**made)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SpectraError(f"{where} is damaged: {error}. Probe again.") from error
 
 
 def _task(made: dict[str, Any]) -> TaskProbe:

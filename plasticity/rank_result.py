@@ -5,8 +5,6 @@ Legend: n candidates, B draws. Rank 1 is best; ties have mid-ranks.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from plasticity.result_file import ResultFile
 from plasticity.scores import mean_score
 from plasticity.stats_grid import shares
 from plasticity.stats_ranking import Agreement
@@ -22,8 +21,8 @@ from plasticity.stats_resample import DRAWS, counts
 from plasticity.stats_result import Floats, Interval
 from spectra.errors import SpectraError
 
-FORMAT, SCHEMA_VERSION = "plasticity.rank", 1
 NAME = "rank.json"
+FILE = ResultFile(name=NAME, format="plasticity.rank", version=1, command="plasticity rank", remake="Rank again")
 SHORT = "short_finetune"
 SETTLED = 0.95
 # Signal -> what it is, and the sign of what is better: the plasticity paper's (sections 5.1 to 5.3), of loss the usual one, of
@@ -205,7 +204,4 @@ def combine(signals: Sequence[Signal], drawn: Floats | None) -> Combined:
 
 def write(result: RankResult, path: Path) -> None:
     """Write it whole; raises `SpectraError` where it cannot be written."""
-    from spectra.atomic import write_text
-
-    made = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **dataclasses.asdict(result)}
-    write_text(path, json.dumps(made, indent=1, allow_nan=False) + "\n")
+    FILE.write(result, path)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from plasticity.result_file import ResultFile
 from plasticity.scores import ScoreValue
 from spectra.errors import SpectraError
 
-FORMAT, SCHEMA_VERSION = "plasticity.task", 1
 NAME = "result.json"
+FILE = ResultFile(
+    name=NAME, format="plasticity.task", version=1, command="plasticity evaluate",
+    remake="Evaluate again with --resume: responses that are there are not generated again",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,36 +78,17 @@ def make_folder(out: Path) -> None:
 
 def write_result(result: TaskResult, path: Path) -> None:
     """Write it whole, or not at all; raises `SpectraError` where it cannot be written."""
-    from spectra.atomic import write_text
-
-    made = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(result)}
-    write_text(path, json.dumps(made, indent=1, allow_nan=False) + "\n")
+    FILE.write(result, path)
 
 
 def read_result(path: Path) -> TaskResult:
     """The result in a file, or in the folder of an evaluation.
 
     Raises:
-        SpectraError: not there, not a result, or of another schema version.
+        SpectraError: not there, not a result, of another schema version, or damaged.
     """
-    where = path / NAME if path.is_dir() else path
-    try:
-        made: dict[str, Any] = json.loads(where.read_text(encoding="utf-8"))
-        found = (made.pop("format"), made.pop("schema_version"))
-    except OSError as error:
-        raise SpectraError(
-            f"Cannot read {where}: {error.strerror or error}. Name the {NAME} of plasticity evaluate, or its folder."
-        ) from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise SpectraError(
-            f"{where} is not a result of plasticity evaluate. Name its {NAME}, or its folder."
-        ) from error
-    if found != (FORMAT, SCHEMA_VERSION):
-        raise SpectraError(
-            f"{where} has format {found[0]} version {found[1]}; this program reads {FORMAT} version {SCHEMA_VERSION}. "
-            "Evaluate again with --resume: responses that are there are not generated again."
-        )
-    try:
+    made = FILE.read(path)
+    with FILE.shaped(path):
         made["scores"] = _scores(made["scores"])
         made["parts"] = {
             name: Part(n_questions=part["n_questions"], scores=_scores(part["scores"]))
@@ -112,8 +96,6 @@ def read_result(path: Path) -> TaskResult:
         }
         made["files"] = tuple(made["files"])
         return TaskResult(**made)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SpectraError(f"{where} is damaged: {error}. Evaluate again with --resume.") from error
 
 
 def _scores(made: Mapping[str, Any]) -> dict[str, ScoreValue]:
