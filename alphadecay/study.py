@@ -14,7 +14,7 @@ from typing import Any
 
 from spectra.errors import SpectraError
 
-from . import fields, recipes, strict_yaml
+from . import fields, recipes, shipped, strict_yaml
 from .config import Recipe
 
 STUDIES = Path(__file__).with_name("studies")
@@ -105,7 +105,7 @@ class Study:
 
 def names() -> list[str]:
     """Shipped studies, in alphabetical order."""
-    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+    return shipped.names(STUDIES)
 
 
 def load(name: str) -> Study:
@@ -114,17 +114,7 @@ def load(name: str) -> Study:
     Raises:
         SpectraError: there is none, or its file is wrong; names the key.
     """
-    path = Path(name).expanduser()
-    if path.suffix not in (".yaml", ".yml"):
-        if name not in names():
-            raise SpectraError(
-                f"No study {name!r}. {fields.nearest(name, names())} A file of yours: name it by its path."
-            )
-        path = STUDIES / f"{name}.yaml"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpectraError(f"Cannot read study {path}: {error}. Expected a YAML file in UTF-8.") from None
+    text, path = shipped.read(name, STUDIES, "study")
     return from_yaml(text, path.name, path.stem)
 
 

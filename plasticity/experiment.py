@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alphadecay import fields, recipes, strict_yaml
+from alphadecay import fields, recipes, shipped, strict_yaml
 from spectra.errors import SpectraError
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
@@ -204,7 +204,7 @@ class Experiment:
 
 def names() -> list[str]:
     """Shipped experiments, in alphabetical order."""
-    return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    return shipped.names(EXPERIMENTS)
 
 
 def load(name: str) -> Experiment:
@@ -213,17 +213,7 @@ def load(name: str) -> Experiment:
     Raises:
         SpectraError: there is none, or its file is wrong; names the key.
     """
-    path = Path(name).expanduser()
-    if path.suffix not in (".yaml", ".yml"):
-        if name not in names():
-            raise SpectraError(
-                f"No experiment {name!r}. {fields.nearest(name, names())} A file of yours: name it by its path."
-            )
-        path = EXPERIMENTS / f"{name}.yaml"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpectraError(f"Cannot read experiment {path}: {error}. Expected a YAML file in UTF-8.") from None
+    text, path = shipped.read(name, EXPERIMENTS, "experiment")
     return from_yaml(text, path.name, path.stem)
 
 
