@@ -12,20 +12,28 @@ from . import terminal
 
 _WIDTH = 120
 _MAIN = ("greedy", "harmfulness", "acc")
+_UNKNOWN = "not measured"
+_PAIRS = 24  # lines of comparisons
 Values = Mapping[str, Any]
 
 
 def print_summary(summary: Values) -> None:
-    """Cells, scores by x with intervals, losses, findings in words, warnings, failed cells."""
+    """Cells, scores by x with intervals, losses, which base is ahead, findings in words, warnings, failed cells."""
     console = terminal.report_width(_WIDTH)
     about, counts = summary["experiment"], summary["counts"]
     console.print(Text(f"{about['name']}: {counts['done']} of {counts['cells']} cells done", style="bold"))
     for group in dict.fromkeys(entry["group"] for entry in (*summary["points"], *summary["loss"])):
         console.print(Text(f"\n{group}"))
         console.print(_scores(summary, group))
+    for line in _pairs(summary["statistics"].get("pairs", ())):
+        console.print(Text(line))
     for finding in summary["findings"]:
-        console.print(Text(f"\n{finding['group']}: {finding['question']}"))
-        console.print(Text(f"  {finding['status']}. {finding['answer']}"))
+        if finding["status"] != _UNKNOWN:
+            console.print(Text(f"\n{finding['group']}: {finding['question']}"))
+            console.print(Text(f"  {finding['status']}. {finding['answer']}"))
+    unknown = _unknown([finding for finding in summary["findings"] if finding["status"] == _UNKNOWN])
+    if unknown:
+        console.print(Text(f"\n{unknown}"))
     for warning in summary["warnings"]:
         console.print(Text(f"\nnote: {warning}"))
     for cell in summary["failed"]:
@@ -33,7 +41,7 @@ def print_summary(summary: Values) -> None:
 
 
 def _scores(summary: Values, group: str) -> Table:
-    """A row a base (seeds together) and fine-tuning setting; a column a task, of its main score; the loss."""
+    """A row a base (seeds together) and fine-tuning setting; a column a task, of its main score; the loss where one is known."""
     points = [one for one in summary["points"] if one["group"] == group]
     tasks = {one["task"]: one["score"] for one in reversed(points) if one["score"] in _MAIN}
     tasks |= {one["task"]: one["score"] for one in reversed(points) if one["task"] not in tasks}
@@ -47,18 +55,102 @@ def _scores(summary: Values, group: str) -> Table:
         if not any(known == base for known, _ in rows):
             rows[base, ""] = {}
     columns = sorted(tasks, key=lambda task: (task == "mean", list(tasks)[::-1].index(task)))
+    before = _before(summary, tasks)
     settings = any(setting for _, setting in rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(Text(str(summary["experiment"]["axis"])), overflow="fold")
+    table.add_column(Text(_axis(summary, [*points, *losses.values()])), overflow="fold")
     if settings:
         table.add_column("setting", overflow="fold")
-    table.add_column("loss", justify="right", no_wrap=True)
+    if losses:
+        table.add_column("loss", justify="right", no_wrap=True)
+    table.add_column("seeds", justify="right", no_wrap=True)
     for task in columns:
-        table.add_column(Text(f"{task} {tasks[task]}"), justify="right")
+        if any(task in of for of in before.values()):
+            table.add_column(Text(f"{task} before"), justify="right", overflow="fold")
+        asked = [row[task]["n_questions"] for row in rows.values() if task in row]
+        title = f"{task} {tasks[task]}, {_count(asked)} questions"
+        table.add_column(Text(title), justify="right", overflow="fold")
     for (base, setting), row in rows.items():
-        cells = [_value(losses.get(base), 4), *(_value(row.get(task), 3) for task in columns)]
-        table.add_row(Text(base), *([Text(setting)] if settings else []), *cells)
+        cells = [Text(base), *([Text(setting)] if settings else [])]
+        cells += [_value(losses.get(base), 4)] if losses else []
+        cells.append(Text(_count([one["n_seeds"] for one in row.values()])))
+        for task in columns:
+            if any(task in of for of in before.values()):
+                cells.append(_as_it_was(row.get(task), before, task))
+            cells.append(_value(row.get(task), 3))
+        table.add_row(*cells)
     return table
+
+
+def _axis(summary: Values, entries: Sequence[Values]) -> str:
+    """What the first column holds: values of the axis, or names of bases where there are none."""
+    known = [one["x"] is not None for one in entries if one.get("start") != "scratch"]
+    axis = str(summary["experiment"]["axis"])
+    return axis if all(known) and known else f"{axis}, or base" if any(known) else "base"
+
+
+def _before(summary: Values, tasks: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Label of a base -> task -> its score before fine-tuning."""
+    made: dict[str, dict[str, float]] = {}
+    for base in summary["bases"]:
+        for task, scores in base["before"].items():
+            found = scores.get(tasks.get(task, ""))
+            if found is not None and found["value"] is not None:
+                made.setdefault(base["label"], {})[task] = found["value"]
+    return made
+
+
+def _as_it_was(one: Values | None, before: Mapping[str, Mapping[str, float]], task: str) -> Text:
+    """Mean over the bases of a point; from random weights there is no before."""
+    bases = one.get("bases", ()) if one is not None and one.get("start") != "scratch" else ()
+    found = [before[label][task] for label in bases if task in before.get(label, {})]
+    return Text(f"{sum(found) / len(found):.3f}" if found else "-")
+
+
+def _count(found: Sequence[int]) -> str:
+    if not found:
+        return "-"
+    return f"{min(found):,}" if min(found) == max(found) else f"{min(found):,} to {max(found):,}"
+
+
+def _pairs(found: Sequence[Values]) -> list[str]:
+    """Two bases a line: by how much, how sure, and which is ahead."""
+    if not found:
+        return []
+    lines = ["\nwhich base is better (a line is one comparison by itself, not all at once):"]
+    lines += [f"  {_pair(one)}" for one in found[:_PAIRS]]
+    if len(found) > _PAIRS:
+        lines.append(f"  and {len(found) - _PAIRS} more in summary.json (statistics, pairs)")
+    return lines
+
+
+def _pair(one: Values) -> str:
+    interval = "no interval" if one["ci95"] is None else f"95% {one['ci95'][0]:+.3f} to {one['ci95'][1]:+.3f}"
+    seeds = f"{one['n_seeds']} seed{'' if one['n_seeds'] == 1 else 's'}"
+    if one["status"] == "settled":
+        ending = f"{one['ahead']} is ahead"
+    elif one["ahead"] is not None:
+        ending = f"{one['ahead']} is ahead on these questions; one seed: what another would change is not known"
+    else:
+        ending = "not settled"
+    lower = ", lower is better" if one["better"] == "lower" else ""
+    return (
+        f"{one['task']} {one['score']}{lower}: {one['name_b']} {one['value_b']:.3f}, {one['name_a']} {one['value_a']:.3f}, "
+        f"difference {one['value']:+.3f} ({interval}; {one['n_questions']:,} questions, {seeds}): {ending}"
+    )
+
+
+def _unknown(findings: Sequence[Values]) -> str:
+    """All that was not measured in one line; families that lack the same are not told apart."""
+    why: dict[str, dict[str, None]] = {}
+    for one in findings:
+        why.setdefault(one["answer"].rstrip("."), {})[one["claim"]] = None
+    return (
+        "not measured: "
+        + "; ".join(f"{', '.join(claims)} ({reason[0].lower()}{reason[1:]})" for reason, claims in why.items())
+        if why
+        else ""
+    )
 
 
 def _base(one: Values) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticity import experiment_answers
-from plasticity.experiment_places import Place, places
+from plasticity.experiment_places import Place, axis_of, places
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
@@ -62,11 +62,12 @@ class Run:
 
 @dataclass(kw_only=True)
 class Found:
-    """What a folder holds. Cells' records by kind and base label in `measured`."""
+    """What a folder holds. `axis`: what its bases are drawn against; cells' records by kind and base label in `measured`."""
 
     experiment: Experiment
     out: Path
     cells: list[dict[str, Any]]
+    axis: str = ""
     bases: list[Base] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     measured: dict[str, dict[str, Values]] = field(default_factory=dict)
@@ -87,7 +88,8 @@ def read(out: Path) -> Found:
     done = [cell for cell in found.cells if cell["state"] == "done"]
     axes = {cell["base"]: _base_axes(cell) for cell in found.cells if cell["kind"] == "base"}
     variants = {name: changes for grid in experiment.pretrain for name, changes in grid.variants.items()}
-    where = places(axes, experiment.axis, variants, told)
+    found.axis = axis_of(axes, experiment.axis, told)
+    where = places(axes, found.axis, variants, told)
     before: dict[str, dict[str, Tested]] = {}
     for cell in done:
         if cell["kind"] in {"probe", "gap", "spectra"}:

@@ -101,7 +101,7 @@ def families(found: Found, measures: Measures) -> list[Family]:
         for label in base.place.families:
             by_label.setdefault(label, {})[base.place.key] = base.place
     return [
-        _family(found, label, _distinct(sorted(known.values(), key=order)), measures)
+        family_of(found, label, _distinct(sorted(known.values(), key=order)), measures)
         for label, known in by_label.items()
     ]
 
@@ -119,17 +119,18 @@ def across(found: Found, measures: Measures) -> list[Family]:
                 key: replace(place, name=told(place.axes, [p.axes for p in known.values()]))
                 for key, place in known.items()
             }
-            label = f"{group}, {found.experiment.axis} {x}"
-            made.append(_family(found, label, tuple(named.values()), measures))
+            label = f"{group}, {found.axis} {x}"
+            made.append(family_of(found, label, tuple(named.values()), measures))
     return made
 
 
-def _family(found: Found, label: str, places: tuple[Place, ...], measures: Measures) -> Family:
+def family_of(found: Found, label: str, places: tuple[Place, ...], measures: Measures) -> Family:
+    """These places as one; their names must differ."""
     tuned = [run for run in found.runs if run.start == PRETRAINED]
     return Family(
         label=label, places=places, bases={p.name: [b for b in found.bases if b.place.key == p.key] for p in places},
         runs={p.name: [run for run in tuned if run.place.key == p.key] for p in places}, measures=measures,
-        by_base=several_bases(run for run in tuned if run.place.group == places[0].group),
+        by_base=several_bases(run for run in tuned if run.place.group in {place.group for place in places}),
     )  # fmt: skip
 
 

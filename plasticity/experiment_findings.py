@@ -121,7 +121,10 @@ def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[
         status, answer = OPEN, f"The best of the larger values: {said}. The interval does not decide it."
     if against.by != "loss":
         status = OPEN if status != UNKNOWN else status
-        answer += " Without the losses it is not known which base has the smallest."
+        answer = (
+            answer.removeprefix("Yes: ").removeprefix("No: ")
+            + " Without the losses it is not known which base has the smallest."
+        )
     return Finding(
         claim="plasticity", group=family.label, question=question, answer=answer, status=status, evidence=told
     )
@@ -269,7 +272,7 @@ def _slope(values: Sequence[float]) -> float:
 
 
 def _unknown(claim: str, family: Family, question: str, why: str) -> Finding:
-    answer = f"Not measured: {why}."
+    answer = f"{why[0].upper()}{why[1:]}."
     return Finding(claim=claim, group=family.label, question=question, answer=answer, status=UNKNOWN)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 Values = Mapping[str, Any]
 GIVEN = "given"
+BASE = "base"  # the axis where bases are told apart by their names alone
 _DECAY, _POLICY = "decay.base", "decay.policy"
 
 
@@ -36,16 +37,31 @@ class Place:
         return json.dumps([self.group, self.x, dict(self.axes)], sort_keys=True, default=str)
 
 
+def axis_of(bases: Mapping[str, Values], asked: str, told: Values) -> str:
+    """What the bases are drawn against: `asked` where any has it, else the only axis that they share, else `BASE`.
+
+    Of several shared ones it is the only one that varies. `bases`, `told` as in `places`.
+    """
+    if any(asked in axes for axes in bases.values()) or any(value is not None for value in told.values()):
+        return asked
+    keys = [[key for key in axes if key not in {"recipe", "variant", "seed"}] for axes in bases.values()]
+    shared = [key for key in dict.fromkeys(key for of in keys for key in of) if all(key in of for of in keys)]
+    varying = [key for key in shared if len({_text(axes[key]) for axes in bases.values()}) > 1]
+    chosen = varying or shared
+    return chosen[0] if len(chosen) == 1 else BASE
+
+
 def places(bases: Mapping[str, Values], axis: str, variants: Mapping[str, Values], told: Values) -> dict[str, Place]:
     """Place every base.
 
     Args:
         bases: label -> axes, as in a cell's record.
-        axis: of the experiment.
+        axis: as `axis_of` gives it.
         variants: name -> what each changes.
         told: label -> x where the axes do not have it (a recipe's own value).
 
-    A base that no policy decays is on the lines of all policies: it is their zero.
+    A base that no policy decays is on the lines of all policies: it is their zero. Given bases that agree in everything, their
+    seed too, are told apart by their names.
     """
     changed = {key for variant in variants.values() for key in variant}
     hidden = {"recipe", "seed", axis} | ({"variant"} if axis in changed else changed)
@@ -58,13 +74,21 @@ def places(bases: Mapping[str, Values], axis: str, variants: Mapping[str, Values
         own = {key: value for key, value in rest[label].items() if len({_text(m.get(key)) for m in members}) > 1}
         if x is None:
             own = rest[label] or {"checkpoint": label}
+        if group[label] == GIVEN and any(_text(axes) == _text(more) for other, more in bases.items() if other != label):
+            own = {**own, "checkpoint": label}
         made[label] = (x, own)
     lines = {
         (group[label], _text(own)): own for label, (x, own) in made.items() if x is not None
     }  # all lines, by what is the same on each
     return {
         label: Place(
-            group=group[label], x=x, axes=own, families=_families(group[label], x, own, axis, lines), name=_name(x, own)
+            group=group[label],
+            x=x,
+            axes=own,
+            families=_families(group[label], x, own, axis, lines),
+            name=str(x)
+            if x is not None
+            else _name(label, own, [made[one][1] for one in bases if group[one] == group[label]]),
         )
         for label, (x, own) in made.items()
     }
@@ -107,8 +131,10 @@ def told(axes: Values, among: Sequence[Values]) -> str:
     return ", ".join(f"{key} {value}" for key, value in axes.items())
 
 
-def _name(x: Any, axes: Values) -> str:
-    return str(x) if x is not None else " ".join(str(value) for value in axes.values())
+def _name(label: str, axes: Values, among: Sequence[Values]) -> str:
+    """A base's own; of several seeds what they share."""
+    alone = sum(_text(one) == _text(axes) for one in among) == 1
+    return label if alone else " ".join(str(value) for value in axes.values())
 
 
 def _text(value: object) -> str:

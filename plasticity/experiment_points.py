@@ -96,12 +96,18 @@ def _point(
     }  # (S,) a task
     ci95, method, questions = _interval(tasks, score, drawn, draws, by_base)
     return {
-        "group": one.place.group, "families": list(one.place.families), "name": one.place.name, "x": one.place.x,
+        "group": one.place.group, "families": list(one.place.families), "bases": _bases(tasks),
+        "name": one.place.name, "x": one.place.x,
         "axes": dict(one.place.axes), "setting": dict(one.setting), "task": name, "score": score, "start": one.start,
         "value": float(np.mean([np.mean(values) for values in each.values()])), "ci95": ci95, "n_questions": questions,
         "n_seeds": len(first), "by_seed": np.mean(list(each.values()), axis=0).tolist(), "seeds": list(first),
         "method": method,
     }  # fmt: skip
+
+
+def _bases(tasks: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[str]:
+    """Labels of the bases whose runs a point is over."""
+    return list(dict.fromkeys(run.base.label for of in tasks.values() for runs in of.values() for run in runs))
 
 
 def _interval(

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from plasticity import experiment_bases, experiment_statistics
+from plasticity import experiment_bases, experiment_pairs, experiment_statistics
 from plasticity.experiment_data import STANDINGS, Found, Run, read
 from plasticity.experiment_families import Family, Scores, across, families, scores
 from plasticity.experiment_findings import findings
+from plasticity.experiment_places import BASE
 from plasticity.experiment_points import points
 from plasticity.stats_resample import DRAWS
 from spectra.atomic import write_text
@@ -50,15 +51,16 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
     mixed = {label for label, tokenizers in known.items() if len(tokenizers) > 1}
     lines = families(found, numbers)
     statistics: dict[str, list[dict[str, Any]]] = {
-        "comparisons": [], "correlations": [], "optimum": [], "tradeoffs": [],
+        "comparisons": [], "correlations": [], "optimum": [], "tradeoffs": [], "pairs": [],
     }  # fmt: skip
     said: list[dict[str, Any]] = []
+    axis = found.experiment.axis if found.axis == BASE else found.axis  # a finding says what it would take
     for family in lines:
         table = _tried(found, family.label, partial(scores, family)) or []
         for name, entries in _statistics(found, family, table, draws).items():
             statistics[name] += [_warned(entry, name, family.label in mixed) for entry in entries]
         warning = _NOT_COMPARABLE if family.label in mixed else None
-        told = _tried(found, family.label, partial(findings, family, table, found.experiment.axis, warning))
+        told = _tried(found, family.label, partial(findings, family, table, axis, warning))
         said += [dataclasses.asdict(one) for one in told or []]
     for group in across(found, numbers):
         table = _tried(found, group.label, partial(scores, group)) or []
@@ -67,6 +69,11 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
         )
         doubted = any(mixed.intersection(place.families) for place in group.places)
         statistics["comparisons"] += [_warned(entry, "comparisons", doubted) for entry in compared]
+    together = experiment_pairs.everyone(found, numbers)
+    table = _tried(found, together.label, partial(scores, together)) or []
+    statistics["pairs"] = (
+        _tried(found, together.label, partial(experiment_pairs.pairs, together, table, draws=draws)) or []
+    )
     for base in bases:
         if mixed.intersection(base["families"]):
             base["warning"] = _NOT_COMPARABLE
@@ -156,7 +163,7 @@ def _warned(entry: dict[str, Any], kind: str, mixed: bool) -> dict[str, Any]:
 def _about(found: Found) -> dict[str, Any]:
     asked = found.experiment
     return {
-        "name": asked.name, "description": asked.description, "source": asked.source, "axis": asked.axis,
+        "name": asked.name, "description": asked.description, "source": asked.source, "axis": found.axis,
         "tasks": list(asked.tasks), "samples": asked.evaluate.samples, "limit": asked.evaluate.limit,
     }  # fmt: skip
 
@@ -198,7 +205,8 @@ def _losses(lines: Sequence[Family], mixed: set[str]) -> list[dict[str, Any]]:
                 method = "t-interval over seeds" if ci95 else "one seed: no interval"
                 made[place.key] = {
                     "group": place.group, "families": list(place.families), "name": place.name, "x": place.x,
-                    "axes": dict(place.axes), "value": found.mean, "ci95": ci95, "n_seeds": found.n, "method": method,
+                    "bases": [base.label for base in family.bases[place.name]], "axes": dict(place.axes), "value": found.mean,
+                    "ci95": ci95, "n_seeds": found.n, "method": method,
                 } | ({"warning": _NOT_COMPARABLE} if mixed.intersection(place.families) else {})  # fmt: skip
     return list(made.values())
 

@@ -418,6 +418,59 @@ def test_places_of_given_and_of_two_axes() -> None:
     assert found["1 3"].axes == {"train.lr": 3} and found["1 3"].name == "1"
 
 
+OTHER_AXIS = """
+name: given
+checkpoints:
+  early: {path: some/one, axes: {step: 125}}
+  late: {path: some/two, axes: {step: 250}}
+finetune: {seeds: [1, 2, 3]}
+tasks: [toy_arithmetic]
+"""
+
+
+def given_scores(cell: Cell) -> list[int]:
+    many = {"early": 40, "late": 60}[cell.base.label] + (cell.seed or 0) if cell.kind == "tune" else 7
+    return [int(n < many) for n in np.random.default_rng(5).permutation(100)]
+
+
+def test_bases_with_another_axis_stand_on_it_and_are_compared_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment_folder.write(tmp_path, OTHER_AXIS, flags=given_scores, measured=lambda cell: {"loss": None})
+    found = read_summary(write_summary(tmp_path))
+    assert found["experiment"]["axis"] == "step"
+    (pair,) = found["statistics"]["pairs"]
+    assert (pair["name_a"], pair["name_b"], pair["ahead"], pair["status"]) == ("early", "late", "late", "settled")
+    assert pair["value"] == pytest.approx(0.2) and (pair["n_seeds"], pair["n_questions"]) == (3, 100)
+    assert 0.1 < pair["ci95"][0] < 0.2 < pair["ci95"][1] < 0.3  # sqrt(0.2 * 0.8 / 100) = 0.04
+    print_summary(found)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "decay" not in printed and printed.count("ot measured") == 1
+    assert "step seeds toy_arithmetic before toy_arithmetic greedy, 100 questions 125 3 0.070 0.420" in printed
+    assert "late 0.620, early 0.420, difference +0.200" in printed and "3 seeds): late is ahead" in printed
+
+
+@pytest.mark.parametrize("axes", ["", ", axes: {%s: 1}"])
+def test_bases_without_a_shared_axis_are_called_by_their_names(
+    axes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = OTHER_AXIS.replace("[1, 2, 3]", "[1]")
+    for number, key in ((125, "width"), (250, "depth")):
+        text = text.replace(f", axes: {{step: {number}}}", axes % key if axes else "")
+    experiment_folder.write(tmp_path, text, flags=given_scores, measured=lambda cell: {"loss": None})
+    found = read_summary(write_summary(tmp_path))
+    assert found["experiment"]["axis"] == "base" and found["statistics"]["pairs"][0]["status"] == "one seed"
+    print_summary(found)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "given base seeds toy_arithmetic before" in printed and "early 1 0.070 0.410" in printed
+    assert "not measured: plasticity (its bases have no number for weight decay); loss (it takes" in printed
+
+
+def test_given_bases_that_agree_in_everything_are_not_taken_for_seeds() -> None:
+    found = places({"a": {"step": 5}, "b": {"step": 5}, "c": {"step": 6}}, "step", {}, {})
+    assert len({place.key for place in found.values()}) == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("spread", "least", "most"), [(0.04, 0.93, 1.0), (0.1, 0.82, 0.94)])
 def test_how_often_a_points_interval_holds_with_three_seeds(spread: float, least: float, most: float) -> None:
