@@ -37,7 +37,7 @@ demo: $(STAMP) demo/SmolLM2-135M-Instruct.Q4_1.gguf
 	@echo "open demo/smollm2.html and demo/plasticity.html"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup  # two processes of one thread: two of two fight over two cores
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

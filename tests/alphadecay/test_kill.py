@@ -61,25 +61,33 @@ def equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Runs that were never killed, of one process and of two."""
+    made = {processes: tmp_path_factory.mktemp(f"straight{processes}") / "run" for processes in (1, 2)}
+    for processes, out in made.items():
+        run(out, 0, processes=processes)
+    return made
+
+
+@pytest.mark.xdist_group("kill")
 @pytest.mark.parametrize(
-    ("processes", "kills"), [(1, 10), (2, 4), pytest.param(2, 10, marks=pytest.mark.slow)]
-)  # fmt: skip
-def test_killed_again_and_again(tmp_path: Path, processes: int, kills: int) -> None:
-    run(tmp_path / "straight", 0, processes=processes)
+    ("processes", "kills"),
+    [(1, 4), (2, 3), pytest.param(1, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],
+)
+def test_killed_again_and_again(tmp_path: Path, straight: dict[int, Path], processes: int, kills: int) -> None:
     told = run(tmp_path / "killed", kills, seed=processes, processes=processes)
     assert "1: killed; newest 0" in told, told  # before the first checkpoint
     assert kills < 10 or told.count("killed during a save") >= 2, told
-    same(tmp_path / "straight", tmp_path / "killed")
+    same(straight[processes], tmp_path / "killed")
     left = sorted(path.name for path in (tmp_path / "killed").glob("checkpoint-*"))
     assert left == ["checkpoint-38", "checkpoint-40"]
     assert not (tmp_path / "killed" / saves.STAGING).exists()
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("kill")
+def test_two_processes_train_as_one(straight: dict[int, Path]) -> None:
     """The same windows in the same steps: losses agree to six digits, decays too."""
-    results = []
-    for processes in (1, 2):
-        run(tmp_path / str(processes), 0, processes=processes)
-        results.append(json.loads((tmp_path / str(processes) / "result.json").read_text()))
+    results = [json.loads((straight[processes] / "result.json").read_text()) for processes in (1, 2)]
     assert results[0]["eval_loss"] == pytest.approx(results[1]["eval_loss"], rel=2e-6)
     assert results[0]["provenance"]["processes"] == 1 and results[1]["provenance"]["processes"] == 2

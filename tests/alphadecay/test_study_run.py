@@ -100,8 +100,8 @@ def test_a_failed_run_is_recorded_stops_nothing_and_is_tried_again(file: Path, t
     out = tmp_path / "out"
     text = TEXT.replace("{decay.policy: alphadecay}", "{decay.policy: alphadecay, train.warmup: 10}")
     file.write_text(text, encoding="utf-8")
-    for _ in range(2):
-        code, printed, said = ended(file, "--out", out, "--workers", 2)
+    for workers in (2, 1):
+        code, printed, said = ended(file, "--out", out, "--workers", workers)
         assert code == 1
         assert "2 runs done, 1 failed" in printed
         assert "failed: adamw alphadecay base 0.1 seed 0: train.warmup = 10" in said
