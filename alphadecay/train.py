@@ -96,6 +96,8 @@ def fit(
     first = launch.is_first()
     if not resume and saves.checkpoints(out):
         raise SpectraError(f"{out} already holds a run: go on with it (resume), or name another folder.")
+    if resume:
+        check_steps(out, steps)
     if first:
         out.mkdir(parents=True, exist_ok=True)
         if resume:
@@ -116,6 +118,21 @@ def fit(
         made = asdict(result) | {"checkpoint": result.checkpoint.name}
         write_text(out / RESULT, json.dumps(made, indent=1, allow_nan=False) + "\n")
     return result
+
+
+def check_steps(out: Path, steps: int) -> None:
+    """Refuse to go on with a run that is past its end.
+
+    Raises:
+        SpectraError: the newest whole checkpoint in `out` is of a step after `steps`.
+    """
+    found = saves.checkpoints(out)
+    step = int(found[-1].name.rpartition("-")[2]) if found else 0
+    if step > steps:
+        raise SpectraError(
+            f"{out} is at step {step} already, past the {steps} that are asked for: there is nothing to go on with. Leave the "
+            "length as it was, or begin a new run in another folder."
+        )
 
 
 def _check_data(task: Objective, out: Path) -> None:

@@ -33,6 +33,7 @@ def print_result(result: TaskResult, folder: Path) -> None:
     trained = result.checkpoint.get("trained")
     if trained:
         console.print(Text(_trained(trained)))
+        console.print(Text(_seen(trained.get("questions_seen"), result.n_questions)))
     console.print(_table(result))
     for line in _remarks(result):
         console.print(Text(line))
@@ -41,10 +42,17 @@ def print_result(result: TaskResult, folder: Path) -> None:
 
 def _trained(trained: Mapping[str, Any]) -> str:
     start = " from random weights" if trained.get("from_scratch") else ""
-    overlap, examples = trained.get("overlap_with_test"), trained.get("examples")
-    shared = "" if overlap is None else f"; {overlap} rows that share a question with the test split were left out"
+    examples = trained.get("examples")
     count = f", {examples:,} examples" if isinstance(examples, int) else ""
-    return f"fine-tuned{start} on {trained.get('task') or 'a task that it does not name'}{count}{shared}"
+    return f"fine-tuned{start} on {trained.get('task') or 'a task that it does not name'}{count}"
+
+
+def _seen(seen: int | None, questions: int) -> str:
+    if seen is None:
+        return "overlap with the training rows was not checked"
+    if not seen:
+        return f"none of the {questions:,} questions was trained on"
+    return f"WARNING: {seen:,} of {questions:,} questions {'was' if seen == 1 else 'were'} trained on"
 
 
 def _table(result: TaskResult) -> Table:

@@ -244,10 +244,11 @@ def finetune(
         done = tuning.finetune(config, folder, resume=resume, message=None if quiet or not first else _say)
     except KeyboardInterrupt:
         if first:
-            typer.echo(f"what was saved is in {folder}; the same command with --resume goes on", err=True)
+            typer.echo(finetune_terminal.interrupted(folder), err=True)
         raise
     if first:
         recipe_terminal.print_result(done)
+        finetune_terminal.print_next(config, done)
 
 
 @app.command()

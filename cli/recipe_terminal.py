@@ -104,7 +104,7 @@ def print_result(done: TrainResult) -> None:
     parts += [f"{name} {loss:.4f}" for name, loss in losses.items() if loss is not None]
     terminal.report_width(_WIDTH).print()
     terminal.report_width(_WIDTH).print(Text(", ".join(parts)))
-    terminal.print_written([done.checkpoint])
+    terminal.print_written([done.checkpoint] if done.checkpoint.is_dir() else [])
 
 
 def print_names() -> None:

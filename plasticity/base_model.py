@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from plasticity import adapters
 from plasticity.hub_commit import commit_of
+from plasticity.hub_network import hub_session, offline_without_network
 from plasticity.loading_errors import auto_tokenizer, check_causal, failures, quiet
 from spectra.errors import SpectraError, first_line
 
@@ -87,6 +89,11 @@ def load_base(source: str, *, from_scratch: bool = False, seed: int = 0) -> Base
         SpectraError: it cannot be read, has no tokenizer or one that does not fit, has not all of its weights, is made for
             something else than continuing texts, or is an adapter without its base or that does not fit it.
     """
+    with hub_session():
+        return _loaded(source, from_scratch, seed)
+
+
+def _loaded(source: str, from_scratch: bool, seed: int) -> BaseModel:
     place = _place(source)
     tokenizer = _tokenizer(place)
     beneath = place.base()
@@ -108,15 +115,16 @@ def load_base(source: str, *, from_scratch: bool = False, seed: int = 0) -> Base
 
 def load_tokenizer(source: str) -> BaseModel:
     """A checkpoint whose weights are elsewhere (a server): tokenizer and window; raises as `load_base`."""
-    place = _place(source)
-    tokenizer = _tokenizer(place)
     from transformers import AutoConfig
 
-    try:
-        config = AutoConfig.from_pretrained(place.where, **place.options)
-    except failures():
-        config = None  # a folder with a tokenizer alone
-    return _made(place, None, None, tokenizer, config)
+    with hub_session():
+        place = _place(source)
+        tokenizer = _tokenizer(place)
+        try:
+            config = AutoConfig.from_pretrained(place.where, **place.options)
+        except failures():
+            config = None  # a folder with a tokenizer alone
+        return _made(place, None, None, tokenizer, config)
 
 
 def _made(place: _Place, beneath: _Place | None, model: Any, tokenizer: Any, config: Any) -> BaseModel:
@@ -129,28 +137,62 @@ def _made(place: _Place, beneath: _Place | None, model: Any, tokenizer: Any, con
 
 
 def _place(source: str) -> _Place:
-    """Folder, GGUF file or hub id; what is of a hub id is all read from one commit."""
+    """Folder, GGUF file or hub id; what is of a hub id is all read from one commit.
+
+    Raises:
+        SpectraError: a path where nothing is, the folder of a run, a hub id that neither hub nor cache can give.
+    """
     path = Path(source).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return _Place(source=source, where=str(path.parent), options={"gguf_file": path.name})
+    _check_path(source, path)
     if path.exists():
         adapter = path / adapters.CONFIG
         return _Place(
             source=source, where=str(path), adapter=adapter if adapter.is_file() else None, whole=adapters.is_embedded(path)
         )  # fmt: skip
+    host = offline_without_network()
     commit, adapter_file = commit_of(source)
+    if host is not None and commit is None:
+        raise SpectraError(
+            f"{source} is no folder here and is not in the hub's cache, and the hub cannot be asked: {host} has no address (no "
+            "network?). Name a checkpoint folder or a GGUF file with --model."
+        )
     return _Place(
         source=source, where=source, options={"revision": commit} if commit else {},
         adapter=Path(adapter_file) if adapter_file else None,
     )  # fmt: skip
 
 
+def _check_path(source: str, path: Path) -> None:
+    """Refuse a path that is not there, before it is taken for a hub id, and the folder of a run in place of its checkpoint."""
+    if not path.exists():
+        if source.startswith(("/", ".", "~")) or source.count("/") > 1 or path.suffix == ".gguf":
+            raise SpectraError(
+                f"{source}: no such folder or file. Expected a checkpoint folder, a hub id or a GGUF file."
+            )
+        return
+    if not path.is_dir() or (path / "config.json").exists() or (path / adapters.CONFIG).exists():
+        return
+    steps = [
+        int(name[1]) for one in path.iterdir() if (name := re.fullmatch(r"checkpoint-(\d+)", one.name)) and one.is_dir()
+    ]
+    if steps:
+        raise SpectraError(
+            f"{source} is a run: its newest checkpoint is {path / f'checkpoint-{max(steps)}'}; name that."
+        )
+
+
 def _tokenizer(place: _Place) -> PreTrainedTokenizerBase:
     try:
         found: PreTrainedTokenizerBase = auto_tokenizer(place.where, **place.options)
     except failures() as error:
+        said = first_line(error).rstrip(".")
+        why = (
+            "" if said.startswith("Couldn't instantiate the backend tokenizer") else f" ({said})"
+        )  # of a list that is cut off
         raise SpectraError(
-            f"{place.source} has no tokenizer that can be loaded ({first_line(error).rstrip('.')}). Expected a checkpoint folder "
+            f"{place.source} has no tokenizer that can be loaded{why}. Expected a checkpoint folder "
             "with its tokenizer files, a hub id, or a GGUF file."
         ) from error
     return found

@@ -17,7 +17,7 @@ from spectra.errors import SpectraError, first_line
 from .cloze_data import cloze_rows, write_task
 from .cloze_lm import Say, Warnings, language_model, prepends_bos, quiet, seeded
 from .scores import ScoreValue
-from .tasks.base import Task
+from .tasks.base import Question, Task
 
 _BOOTSTRAP = 1000  # draws of lm-eval's own standard errors, of scores that are not means
 
@@ -33,12 +33,14 @@ class ClozeResult:
         questions: a record each, in order: `task`, `id` (SHA-256 of the document: the same for every checkpoint), `metrics`; of
             choices also `chosen`, `chosen_norm` (with acc_norm), `gold` (indices) and `logprobs` (nats, summed over tokens).
         facts: what lm-eval was told and how it went: see the keys.
+        asked: the questions, of a task of ours; empty of lm-eval's own.
     """
 
     scores: Mapping[str, ScoreValue]
     n_questions: int
     questions: tuple[Mapping[str, Any], ...]
     facts: Mapping[str, Any]
+    asked: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,8 @@ def cloze(  # noqa: PLR0913 -- flat: one argument an option of the command
         "fingerprint": rows.fingerprint, "limit": limit,
     }  # fmt: skip
     return ClozeResult(
-        scores=result.scores, n_questions=result.n_questions, questions=result.questions, facts={**result.facts, **known}
+        scores=result.scores, n_questions=result.n_questions, questions=result.questions, facts={**result.facts, **known},
+        asked=rows.questions,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ class ClozeRows:
 
     Attributes:
         rows: with the upstream names, in order.
+        questions: what the task makes of them, in the same order.
         source: files, or hub id with commit.
         rows_read: rows looked at; with a limit, reading stops early.
         dropped: reason -> rows.
@@ -32,6 +33,7 @@ class ClozeRows:
     """
 
     rows: tuple[Row, ...]
+    questions: tuple[Question, ...]
     source: tuple[str, ...]
     rows_read: int
     dropped: Mapping[str, int]
@@ -78,7 +80,8 @@ def cloze_rows(task: Task, data: Path | None, limit: int | None) -> ClozeRows:
             "with --data."
         )
     return ClozeRows(
-        rows=tuple(rows), source=_source(task, path), rows_read=read, dropped=dict(dropped), fingerprint=fingerprint(questions)
+        rows=tuple(rows), questions=tuple(questions), source=_source(task, path), rows_read=read, dropped=dict(dropped),
+        fingerprint=fingerprint(questions),
     )  # fmt: skip
 
 

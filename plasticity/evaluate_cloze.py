@@ -25,6 +25,7 @@ def evaluate(config: EvaluateConfig, task: Task | None, out: Path, say: Say) -> 
     from plasticity.cloze import cloze, lm_eval_task
     from plasticity.devices import chosen, put
     from plasticity.identity import identity
+    from plasticity.trained_questions import with_seen
     from spectra.atomic import write_text
 
     _check(config, task)
@@ -42,6 +43,7 @@ def evaluate(config: EvaluateConfig, task: Task | None, out: Path, say: Say) -> 
             seed=config.seed, work=out, say=say,
         )  # fmt: skip
         name, version = task.header.name, task.header.version
+        known["trained"] = with_seen(known["trained"], config.model, found.asked)
     else:
         assert config.lm_eval is not None
         found = lm_eval_task(

@@ -69,6 +69,7 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
     from plasticity.tasks.choices import baseline_of
     from plasticity.tasks.encoding import prompt_ids
     from plasticity.tasks.loading import load
+    from plasticity.trained_questions import with_seen
 
     _check(config, task)
     loaded = load(task, "test", Path(config.data) if config.data else None, config.limit)
@@ -83,6 +84,7 @@ def evaluate(config: EvaluateConfig, task: Task, out: Path, resume: bool, say: S
     run = dataclasses.replace(run, window=engine.window)
     if config.engine == "hf":
         check_window(config.window, engine.window)
+    known["trained"] = with_seen(known["trained"], config.model, loaded.items)
     known["remarks"] = list(check_prompts(task, base.tokenizer, known["trained"]))
     prompts = [
         Prompt(id=q.id, ids=prompt_ids(task, q.question, base.tokenizer), text=task.prompt(q.question))

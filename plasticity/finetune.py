@@ -5,10 +5,9 @@ Template, and loss on response and EOS only, are the task's (`plasticity.tasks.e
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from alphadecay import launch
 from alphadecay.config import TrainConfig
+from plasticity import finetune_folder
 from plasticity.finetune_config import FinetuneConfig, LoraConfig, paper
-from spectra.atomic import write_text
+from plasticity.finetune_folder import CONFIG
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
@@ -29,23 +29,26 @@ if TYPE_CHECKING:
 __all__ = ["CONFIG", "FinetuneConfig", "LoraConfig", "finetune", "make_objective", "paper"]
 
 Say = Callable[[str], None]
-CONFIG = "finetune.json"
 
 
 def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False, message: Say | None = None) -> TrainResult:
     """Fine-tune, and leave a checkpoint that `plasticity evaluate` and `spectra analyze` read.
 
+    Args:
+        resume: go on from the newest whole checkpoint; from the start where there is none yet.
+
     Raises:
-        SpectraError: model, task and data do not go together; or whatever stops training.
+        SpectraError: the folder cannot be made, or holds a run that this is not; model, task and data do not go together; or
+            whatever stops training.
     """
     from alphadecay.train import fit
 
     say = message or (lambda _: None)
-    _check_resume(config, out, resume)
-    objective = make_objective(config, say)
+    finetune_folder.check(config, out, resume=resume, say=say)
+    objective, examples = _prepared(config, say)
     steps = _steps(config.train, len(objective.train))
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
+    if launch.is_first():
+        finetune_folder.begin(config, examples, out)
     say(
         f"{len(objective.train):,} {'packs' if config.packing else 'examples'}, {steps:,} steps of {config.train.batch_size}"
     )
@@ -56,6 +59,11 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False, message
 
 def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     """Model and examples of a configuration, ready for the loop."""
+    return _prepared(config, say)[0]
+
+
+def _prepared(config: FinetuneConfig, say: Say) -> tuple[Objective, list[Example]]:
+    """The objective, and the examples that it trains on."""
     from alphadecay.data_windows import order
     from alphadecay.objective import Objective
     from plasticity.base_model import load_base
@@ -70,7 +78,8 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     base = load_base(config.model, from_scratch=config.from_scratch, seed=config.train.seed)
     window = min(config.window, base.window or config.window)
     loaded = load(task, "train", Path(config.data) if config.data else None, config.limit)
-    encoded, too_long = encode_all(task, loaded.items, base.tokenizer, window)
+    say(f"window {window}" + (f" (the model's; {config.window} asked)" if window < config.window else ""))
+    examples, encoded, too_long = encode_all(task, loaded.items, base.tokenizer, window)
     _say_data(loaded.report, too_long, window, say)
     model = _with_adapter(base.model, config)
     if config.packing:
@@ -80,7 +89,7 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
     train = Packs(encoded, window) if config.packing else Examples(encoded)
     only_targets(model)
     pad = base.tokenizer.pad_token_id
-    return Objective(
+    objective = Objective(
         model=model,
         train=train,
         validation=None,
@@ -95,24 +104,17 @@ def make_objective(config: FinetuneConfig, say: Say) -> Objective:
             "task": asdict(loaded.report),
             "too_long": too_long,
             "window": window,
+            "window_asked": config.window,
             "examples": len(encoded),
             "packs": len(train) if config.packing else None,
             "target_tokens": sum(len(example.response_ids) for example in encoded),
             "order": {"seed": config.train.seed, "batch_size": config.train.batch_size, "steps": steps},
             "fingerprint": loaded.report.fingerprint,
             "base": origin(base, weights=not config.from_scratch),
-            PROMPT_CHECK: prompt_check(
-                task, _first_question(task, loaded.items, base.tokenizer, window), encoded[0].prompt_ids, base.tokenizer
-            ),
+            PROMPT_CHECK: prompt_check(task, examples[0].question, encoded[0].prompt_ids, base.tokenizer),
         },
     )
-
-
-def _first_question(task: Task, examples: Iterable[Example], tokenizer: Any, window: int) -> str:
-    """The question of the first example that is trained on: those before it are too long."""
-    from plasticity.tasks.encoding import encode
-
-    return next(example.question for example in examples if len(encode(task, example, tokenizer)) <= window)
+    return objective, examples
 
 
 def _say_data(report: LoadReport, too_long: int, window: int, say: Say) -> None:
@@ -167,18 +169,3 @@ def _steps(train: TrainConfig, items: int) -> int:
             "train.batch_size or more data."
         )
     return steps
-
-
-def _check_resume(config: FinetuneConfig, out: Path, resume: bool) -> None:
-    """Refuse to go on with another configuration than the run began with."""
-    path = out / CONFIG
-    if not resume or not path.is_file():
-        return
-    was, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(asdict(config)))
-    changed = [
-        f"{key} was {was.get(key)} and is {now.get(key)}" for key in {**was, **now} if was.get(key) != now.get(key)
-    ]
-    if changed:
-        raise SpectraError(
-            f"--resume: {out} began with another configuration: {'; '.join(changed)}. Leave it as it was."
-        )

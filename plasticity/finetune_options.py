@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from alphadecay import fields, strict_yaml
+from alphadecay.config import BUDGETS
 from plasticity.finetune_config import (
     DEFAULT_RECIPE,
     SECTIONS,
@@ -34,25 +35,31 @@ def configure(
         recipe: name of a shipped recipe, or a YAML file.
 
     Raises:
-        SpectraError: no such recipe, an unknown or ambiguous key or one without effect, a wrong type, a value that the
-            configuration refuses.
+        SpectraError: no such recipe, an unknown or ambiguous key or one without effect, a wrong type, two lengths, a value that
+            the configuration refuses.
     """
     values = read_recipe(recipe)
     if own:
         check_train(own, f"training of {given.get('task', 'the task')}")
         values = merge(values, {"train": own})
-    seen: set[tuple[str, str]] = set()
-    for assignment in assignments:
+    seen: dict[tuple[str, str], object] = {}
+    words = list(assignments)
+    for number, assignment in enumerate(words):
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
-            raise SpectraError(f"Got {assignment!r}, expected key=value, such as train.lr=0.001.")
+            raise SpectraError(f"Got {assignment!r}, expected key=value, such as {_meant(words[number:])}.")
         section, name = place = _where(key.strip())
         if place in seen:
             raise SpectraError(f"{key.strip()} is set twice: keep one.")
-        seen.add(place)
         kind = typing.get_type_hints(SECTIONS.get(section, FinetuneConfig)).get(name)
         value = text.strip() if kind is str else strict_yaml.read(text.strip(), assignment)
+        seen[place] = value
         values = merge(values, {section: {name: value}} if section else {name: value})
+    lengths = [
+        name for (section, name), value in seen.items() if section == "train" and name in BUDGETS and value is not None
+    ]
+    if len(lengths) > 1:
+        raise SpectraError(f"Got {' and '.join(lengths)}, expected one of them: both say how long to train.")
     values = {**values, **given}
     sections: dict[str, Any] = {
         section: fields.build(cls, values.pop(section, {}), section) for section, cls in SECTIONS.items()
@@ -60,6 +67,16 @@ def configure(
     hints = typing.get_type_hints(FinetuneConfig)
     plain = {name: fields.convert(value, hints[name], name) for name, value in values.items()}
     return FinetuneConfig(**plain, **sections)
+
+
+def _meant(words: Sequence[str]) -> str:
+    """What to write for `steps 10`: the key and the word behind it; an example where the first word is no key."""
+    key, *rest = words
+    try:
+        _where(key)
+    except SpectraError:
+        return "train.lr=0.001"
+    return f"{key}={rest[0]}" if rest and "=" not in rest[0] else f"{key}=VALUE"
 
 
 def _where(key: str) -> tuple[str, str]:

@@ -65,24 +65,25 @@ def encode(task: Task, example: Example, tokenizer: PreTrainedTokenizerBase) -> 
 
 def encode_all(
     task: Task, examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase, window: int
-) -> tuple[list[Encoded], int]:
-    """Ids of the examples that fit into `window` tokens, and how many do not: they are left out, never cut (paper, C.2).
+) -> tuple[list[Example], list[Encoded], int]:
+    """The examples that fit into `window` tokens, their ids, and how many do not: these are left out, never cut (paper, C.2).
 
     Raises:
         SpectraError: as `encode`, or none fits.
     """
-    kept, too_long = [], 0
+    kept, encoded, too_long = [], [], 0
     for example in examples:
         made = encode(task, example, tokenizer)
         if len(made) <= window:
-            kept.append(made)
+            kept.append(example)
+            encoded.append(made)
         else:
             too_long += 1
     if not kept:
         raise SpectraError(
             f"None of {too_long} examples of {task.header.name} fits into {window} tokens. Choose a larger window."
         )
-    return kept, too_long
+    return kept, encoded, too_long
 
 
 def _ids(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -322,3 +323,50 @@ def test_a_hub_id_is_read_from_one_commit_that_is_recorded(
     known = identity(local)
     assert known["revision"] is None and known["weights_sha256"]
     assert known["base"] == {"source": "me/base", "weights_sha256": None, "config_sha256": None, "revision": COMMIT}
+
+
+def test_paths_that_are_no_checkpoint_say_what_they_are(shelf: Path, tmp_path: Path) -> None:
+    for load in (load_base, load_tokenizer):
+        for path in (str(tmp_path / "nothing"), "./nothing", "~/no/such/folder", "a/b/c", "no.gguf"):
+            with pytest.raises(SpectraError, match=rf"^{re.escape(path)}: no such folder or file"):
+                load(path)
+        run = tmp_path / load.__name__
+        for step in (9, 100):
+            (run / f"checkpoint-{step}").mkdir(parents=True)
+        with pytest.raises(SpectraError, match=rf"is a run: its newest checkpoint is {run}/checkpoint-100; name that"):
+            load(str(run))
+        with pytest.raises(SpectraError, match=r"checkpoint-100 has no tokenizer that can be loaded\. Expected"):
+            load(str(run / "checkpoint-100"))
+    beside = shutil.copytree(shelf / "llama", tmp_path / "beside")  # a model with checkpoints beside it is a model
+    (beside / "checkpoint-1").mkdir()
+    assert load_tokenizer(str(beside)).window == 512
+
+
+def test_without_a_network_a_hub_id_is_refused_at_once_and_found_in_the_cache(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import logging
+    import socket
+
+    from huggingface_hub import constants
+
+    def unknown(host: str, *_: object) -> None:
+        assert host == "hub.test"
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.test")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    level = logging.getLogger("huggingface_hub").level
+    for load in (load_base, load_tokenizer):
+        with pytest.raises(SpectraError, match=r"me/base is no folder here .*hub\.test has no address .*--model"):
+            load("me/base")
+    cache = tmp_path / "models--me--base"
+    shutil.copytree(shelf / "llama", cache / "snapshots" / COMMIT)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(COMMIT)
+    assert load_base("me/base").revision == COMMIT
+    assert not constants.HF_HUB_OFFLINE and logging.getLogger("huggingface_hub").level == level

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,9 +14,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from spectra_cli import finetune_terminal
+from spectra_cli.plasticity_app import app
+from typer.testing import CliRunner
 
 from alphadecay.config import TrainConfig
 from alphadecay.data import DataConfig, prepare
+from plasticity import trained_questions
 from plasticity.base_model import load_base
 from plasticity.examples import IGNORED, Collate, Examples, Packs, check_isolation, check_mean
 from plasticity.finetune import FinetuneConfig, LoraConfig, finetune, make_objective, paper
@@ -23,6 +28,7 @@ from plasticity.finetune_options import configure
 from plasticity.identity import PROMPT_CHECK, check_prompts, origin
 from plasticity.tasks import encoding, registry
 from plasticity.tasks.encoding import Encoded
+from plasticity.tasks.loading import load
 from spectra.errors import SpectraError
 from tests.alphadecay.conftest import own_caches, tiny_llama  # noqa: F401 -- a fixture for every test here
 
@@ -191,8 +197,90 @@ def test_resume_is_the_same_run(base: Path, tmp_path: Path) -> None:
     resumed = finetune(config(base), tmp_path / "b", resume=True)
     x, y = (load_file(run.checkpoint / "model.safetensors") for run in (straight, resumed))
     assert all(torch.equal(x[name], y[name]) for name in x)
-    with pytest.raises(SpectraError, match="began with another configuration: limit was 64 and is 32"):
-        finetune(config(base, limit=32), tmp_path / "b", resume=True)
+    other = config(base, limit=32, train={"lr": 0.02}, lora=LoraConfig(rank=0, alpha=8))
+    said = "began with another configuration: limit was 64, is 32; lora.alpha was 32, is 8; train.lr was 0.01, is 0.02. Leave"
+    with pytest.raises(SpectraError, match=said):
+        finetune(other, tmp_path / "b", resume=True)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_a_refused_call_changes_nothing_in_the_folder_and_loads_nothing(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = tmp_path / "done"
+    finetune(config(base, from_scratch=True), done)
+    was = contents(done)
+    assert {"finetune.json", "train_questions.npy", "result.json"} <= was.keys()
+    pretrained = tmp_path / "pretrained"
+    (pretrained / "checkpoint-4").mkdir(parents=True)
+    (tmp_path / "file").touch()
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("model and data were loaded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("plasticity.finetune._prepared", never)
+        for given, out, resume, said in (
+            ({}, done, False, "already holds a run: go on with it"),
+            ({}, done, True, "from_scratch was True, is False. Leave"),
+            ({"from_scratch": True, "train": {"steps": 3}}, done, True, "train.steps was 4, is 3. Leave"),
+            ({}, pretrained, True, "holds no run of plasticity finetune"),
+            ({}, tmp_path / "file", False, r"Cannot make the folder .*file: .*--out"),
+            ({}, tmp_path / "file" / "run", False, "Cannot make the folder"),
+        ):
+            with pytest.raises(SpectraError, match=said):
+                finetune(config(base, **given), out, resume=resume)
+    known = json.loads((done / "finetune.json").read_text())
+    known["train"]["steps"] = 3  # as an older version left it, which wrote before it refused
+    (done / "finetune.json").write_text(json.dumps(known))
+    with pytest.raises(SpectraError, match="is at step 4 already, past the 3"):
+        finetune(config(base, from_scratch=True, train={"steps": 3}), done, resume=True)
+    (done / "finetune.json").write_bytes(was["finetune.json"])
+    assert contents(done) == was
+
+
+def test_a_run_that_saved_nothing_begins_anew(base: Path, tmp_path: Path) -> None:
+    """As cells of experiments do: resume, where the folder may hold a record alone."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "finetune.json").write_text('{"task": "race"}')
+    heard: list[str] = []
+    done = finetune(config(base, train={"steps": 1}), out, resume=True, message=heard.append)
+    assert done.checkpoint.is_dir() and "saved no checkpoint: it begins anew" in heard[0]
+    assert json.loads((out / "finetune.json").read_text())["task"] == "toy_arithmetic"
+
+
+def test_the_window_is_the_models_where_that_is_less(base: Path) -> None:
+    heard: list[str] = []
+    facts = make_objective(config(base, window=2048), heard.append).facts(4)
+    assert "window 256 (the model's; 2048 asked)" in heard and (facts["window"], facts["window_asked"]) == (256, 2048)
+    make_objective(config(base, window=200), heard.append)
+    assert heard.count("window 200") == 1
+
+
+def test_questions_that_were_trained_on_are_counted(base: Path, tmp_path: Path) -> None:
+    task = registry.get("toy_arithmetic")
+    examples, tokenizer = load(task, "train", limit=64).items, load_base(str(base)).tokenizer
+    lengths = [len(encoding.encode(task, example, tokenizer)) for example in examples]
+    window = sorted(lengths)[32]
+    short = [length <= window for length in lengths]
+    assert 32 < sum(short) < 64
+    done = finetune(config(base, window=window, train={"steps": 1}), tmp_path / "run")
+    source = str(done.checkpoint)
+    assert trained_questions.seen(source, examples) == sum(short)  # what was too long was not trained on
+    assert trained_questions.seen(source, load(task, "test", limit=20).items) == 0
+    shouted = [
+        replace(one, question=f" {one.question.upper()}") for one, fits in zip(examples, short, strict=True) if fits
+    ]
+    assert trained_questions.seen(source, shouted[:3]) == 3
+    assert trained_questions.with_seen({"task": "x"}, source, shouted) == {"task": "x", "questions_seen": sum(short)}
+    (tmp_path / "run" / trained_questions.NAME).write_bytes(b"cut")
+    assert (
+        trained_questions.seen(source, examples) is None and trained_questions.with_seen(None, source, examples) is None
+    )
 
 
 def test_lora(base: Path, tmp_path: Path) -> None:
@@ -268,8 +356,67 @@ def test_refused(base: Path, tmp_path: Path) -> None:
         ({"window": 4}, "fits into 4 tokens"),
         ({"train": {"steps": None, "epochs": 1, "batch_size": 500}}, "less than one batch of 500"),
         ({"train": {"steps": None, "tokens": 500}}, "takes train.epochs or train.steps"),
-        ({"model": str(tmp_path / "nothing")}, "no tokenizer that can be loaded"),
+        ({"model": str(tmp_path / "nothing")}, "nothing: no such folder or file"),
     ):
         with pytest.raises(SpectraError, match=said):
             finetune(config(base, **given), tmp_path / "run")
     assert replace(config(base), limit=None).limit is None
+
+
+def test_the_command_from_header_to_the_evaluation_of_what_it_made(base: Path, tmp_path: Path) -> None:
+    """It names the command that scores the result; that one warns where its questions were trained on."""
+    data = tmp_path / "rows.jsonl"
+    rows = [
+        {"question": f"What is {n} + 1?", "answer": f"One more than {n} is {n + 1}.\n#### {n + 1}"} for n in range(12)
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    common = [
+        "finetune",
+        "--task",
+        "metamathqa",
+        "--data",
+        str(data),
+        "--model",
+        str(base),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    words = ["batch_size=4", "epochs=1", "lr=1e-3", "precision=fp32"]
+    found = CliRunner().invoke(app, [*common, *words])
+    assert found.exit_code == 0, found.output
+    checkpoint = tmp_path / "run" / "checkpoint-3"
+    for line in (
+        "train  1 epoch of 4, ", "decay  no weight decay", "window 256 (the model's; 2048 asked)", f"wrote {checkpoint}",
+        f"next: plasticity evaluate --task metamathqa --model {checkpoint}",
+    ):  # fmt: skip
+        assert line in found.output, found.output
+    again = CliRunner().invoke(app, [*common, *words])
+    assert again.exit_code == 2 and "already holds a run" in again.output and "wrote" not in again.output
+
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps(rows[0]) + "\n" + json.dumps({"question": "And 7 + 7?", "answer": "#### 14"}) + "\n")
+    new = tmp_path / "new.jsonl"
+    new.write_text(json.dumps({"question": "And 7 + 7?", "answer": "#### 14"}) + "\n")
+    following = shlex.split(found.output.partition("next: plasticity ")[2])
+    quick = ["--samples", "0", "--max-tokens", "2", "--quiet"]
+    for rows_, line in (
+        (data, "WARNING: 12 of 12 questions were trained on"),
+        (other, "WARNING: 1 of 2 questions was trained on"),
+        (new, "none of the 1 questions was trained on"),
+        (None, "overlap with the training rows was not checked"),
+    ):
+        if rows_ is None:
+            (tmp_path / "run" / trained_questions.NAME).unlink()
+        out = tmp_path / f"scores-{rows_.stem if rows_ else 'none'}"
+        scored = CliRunner().invoke(app, [*following, *quick, "--data", str(rows_ or data), "--out", str(out)])
+        assert scored.exit_code == 0, scored.output
+        assert line in scored.output and "were left out" not in scored.output
+    record = json.loads((tmp_path / "scores-other" / "result.json").read_text())
+    assert record["checkpoint"]["trained"]["questions_seen"] == 1
+
+
+def test_an_interruption_says_what_was_saved(base: Path, tmp_path: Path) -> None:
+    assert "nothing was saved yet" in finetune_terminal.interrupted(tmp_path / "none")
+    finetune(config(base, train={"steps": 1}), tmp_path / "run")
+    said = finetune_terminal.interrupted(tmp_path / "run")
+    assert said.startswith("checkpoint-1 is saved in") and said.endswith("the same command with --resume goes on")

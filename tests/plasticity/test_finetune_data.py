@@ -118,6 +118,11 @@ def test_arc(tmp_path: Path, task: str) -> None:
     data = written(tmp_path / "train.jsonl", rows(f"icl/{task}/test.jsonl"), 16)  # seen five times
     losses, _ = finetuned(tmp_path / "run", "--task", task, "--data", data)
     assert fell(losses), losses
+    if task == "arc_easy":  # scored through lm-eval, which is not asked what the questions were
+        model = str(tmp_path / "run" / "checkpoint-20")
+        asked = ["evaluate", "--task", task, "--data", str(data), "--model", model, "--out", str(tmp_path / "scores")]
+        found = CliRunner().invoke(app, asked)
+        assert found.exit_code == 0 and "WARNING: 16 of 16 questions were trained on" in found.output, found.output
 
 
 def test_a_task_of_the_users_own(tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ def test_wrong_recipes_are_refused(tmp_path: Path, text: str, words: tuple[str, 
         configure(GIVEN, recipe=str(path))
 
 
+def test_a_long_run_saves_now_and_then_unless_told_otherwise() -> None:
+    assert [
+        (configure(GIVEN, recipe=name).train.save_every, configure(GIVEN).train.keep) for name in recipe_names()
+    ] == [
+        (500, 2),
+        (500, 2),
+    ]
+    assert configure(GIVEN, ["save_every=0"]).train.save_every == 0
+    assert configure(GIVEN, ["steps=null", "epochs=2"], OWN).train.epochs == 2
+
+
 def test_wrong_words_are_refused() -> None:
     for words, said in (
         (["lrr=1"], ("Unknown key 'lrr'", "Did you mean 'lr'")),
@@ -82,7 +93,10 @@ def test_wrong_words_are_refused() -> None:
         (["train.lrr=1"], ("Unknown key 'lrr' in train", "Did you mean 'lr'")),
         (["ema=0.9"], ("ema has no effect in fine-tuning", "image models")),
         (["lr=1", "train.lr=2"], ("train.lr is set twice",)),
-        (["lr"], ("expected key=value",)),
+        (["lr"], ("Got 'lr', expected key=value, such as lr=VALUE",)),
+        (["steps", "10"], ("Got 'steps', expected key=value, such as steps=10",)),
+        (["much"], ("expected key=value, such as train.lr=0.001",)),
+        (["steps=10", "epochs=2"], ("Got steps and epochs, expected one of them",)),
     ):
         with refused(*said):
             configure(GIVEN, words)

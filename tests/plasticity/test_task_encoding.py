@@ -56,10 +56,12 @@ def test_ids_are_those_of_the_tokenizer_itself(tokenizer: Any) -> None:
 def test_toy_problems_are_short_for_the_tiny_model(tokenizer: Any) -> None:
     """The tiny preset has 128 positions; none of the first thousand is left out."""
     task = registry.get("toy_arithmetic")
-    kept, too_long = encode_all(task, load(task, "train", limit=1000).items, tokenizer, 128)
-    assert (len(kept), too_long) == (1000, 0)
-    _, too_long = encode_all(task, load(task, "train", limit=1000).items, tokenizer, 60)
-    assert 0 < too_long < 1000
+    items = load(task, "train", limit=1000).items
+    kept, encoded, too_long = encode_all(task, items, tokenizer, 128)
+    assert (tuple(kept), len(encoded), too_long) == (items, 1000, 0)
+    kept, encoded, too_long = encode_all(task, items, tokenizer, 60)
+    assert 0 < too_long < 1000 and len(kept) == len(encoded) == 1000 - too_long
+    assert [encode(task, example, tokenizer) for example in kept] == encoded
 
 
 def test_what_cannot_be_trained_on_is_refused(tokenizer: Any) -> None:
