@@ -77,7 +77,7 @@ def _remarks(task: TaskProbe, result: ProbeResult) -> list[str]:
             f"steps; layers with one among the chosen: {', '.join(str(x.layer) for x in task.layers if x.status != 'ok') or 'none'}"
         )
     if counts["c_at_edge"]:
-        lines.append(f"{counts['c_at_edge']} of {counts['chosen']} chosen C are at an end of the grid")
+        lines.append(f"{counts['c_at_edge']} of {counts['chosen']} chosen C are at an end of the grid: widen --c-grid")
     if counts["truncated"]:
         lines.append(
             f"{counts['truncated']:,} texts are longer than {result.settings['window']:,} tokens: their ends were read"

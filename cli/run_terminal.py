@@ -50,11 +50,11 @@ def print_plan(experiment: Experiment, cells: Sequence[Cell], *, whole: bool) ->
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("cell", justify="right")
         table.add_column("what")
-        for column in ("parameters", "tokens", "GPU-hours", "GB"):
+        for column in ("parameters", "tokens", "GPU time", "GB"):
             table.add_column(column, justify="right", no_wrap=True)
         for number, (cell, cost) in enumerate(zip(cells, estimates, strict=True)):
             table.add_row(
-                str(number), Text(cell.label), _count(cost.parameters), _count(cost.tokens), _short(cost.gpu_hours),
+                str(number), Text(cell.label), _count(cost.parameters), _count(cost.tokens), _time(cost.gpu_hours),
                 _short(cost.memory_gb),
             )  # fmt: skip
         console.print(table)
@@ -64,7 +64,7 @@ def print_plan(experiment: Experiment, cells: Sequence[Cell], *, whole: bool) ->
     more = f"; {unknown} cells not counted (their size is known when they run)" if unknown else ""
     console.print(
         Text(
-            f"about {_short(hours)} GPU-hours (H100 at 40% of its peak in training, 5% in generation, {costs.TOKENS} tokens an "
+            f"about {_time(hours)} of GPU time (H100 at 40% of its peak in training, 5% in generation, {costs.TOKENS} tokens an "
             f"example){more}; largest cell {_short(max((cost.memory_gb or 0.0) for cost in estimates))} GB without activations"
         )
     )
@@ -85,6 +85,16 @@ def _count(value: int | None) -> str:
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:,}" if value else ""
+
+
+def _time(hours: float | None) -> str:
+    """GPU time in hours, below one in minutes or seconds."""
+    if hours is None or hours >= 1:
+        return "?" if hours is None else f"{_short(hours)} h"
+    seconds = 3600 * hours
+    if seconds >= 60:
+        return f"{seconds / 60:.0f} min"
+    return "0 s" if not seconds else f"{seconds:.1f} s" if seconds >= 0.1 else "< 0.1 s"
 
 
 def _short(value: float | None) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plasticity.base_model import DEFAULT_MODEL
 from spectra.errors import SpectraError
 
+if TYPE_CHECKING:
+    from plasticity.tasks.base import Header
+
 LM_EVAL = "lm-eval:"
 SAMPLES_A_QUESTION, TEMPERATURE, MAX_TOKENS = 16, 1.0, 1024
+WITH_SAMPLES = ("maj", "pass", "rm", "correct_ratio", "orm_score")  # scores that are over samples
 _OF_SAMPLES = ("samples", "temperature")
 _OF_REWARDS = ("reward_model", "reward_template", "reward_logit")
 _OF_RESPONSES = (*_OF_SAMPLES, "max_tokens", "profile", *_OF_REWARDS)
@@ -28,7 +32,8 @@ class EvaluateConfig:
         data: file or folder with the test rows; None: the hub data set, or the task's generator.
         tasks_dir: folder of the user's own tasks; for `lm-eval:NAME` of lm-eval's YAML files.
         limit: questions at most: a random sample, always the same one (of cloze tasks the first, as lm-eval's).
-        samples: responses a question at `temperature`, beside the greedy one; 0: greedy alone; None: 16, where they are used.
+        samples: responses a question at `temperature`, beside the greedy one; 0: greedy alone; None: 16, or
+            0 where no score of the task is over samples.
         temperature: of the samples; None: 1.
         max_tokens: most tokens of a response, EOS included; None: 1024.
         window: most tokens of prompt and response; None: what the model was made for, which is the most.
@@ -147,6 +152,11 @@ class EvaluateConfig:
     def lm_eval(self) -> str | None:
         """The name of lm-eval's task, where it is one of its own."""
         return self.task.removeprefix(LM_EVAL) if self.task.startswith(LM_EVAL) else None
+
+
+def needs_samples(header: Header) -> bool:
+    """Whether any score that a task's header asks for is over samples: only then they are drawn without being asked for."""
+    return any(name.partition("@")[0] in WITH_SAMPLES for name in header.scores)
 
 
 def check_window(asked: int | None, made_for: int | None) -> None:

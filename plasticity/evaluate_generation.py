@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticity import evaluate_rewards, grading, scores
-from plasticity.evaluate_config import MAX_TOKENS, SAMPLES_A_QUESTION, TEMPERATURE, EvaluateConfig, check_window
+from plasticity.evaluate_config import (
+    MAX_TOKENS,
+    SAMPLES_A_QUESTION,
+    TEMPERATURE,
+    WITH_SAMPLES,
+    EvaluateConfig,
+    check_window,
+    needs_samples,
+)
 from plasticity.grading import Graded
 from plasticity.profiles import Profile, profile
 from plasticity.task_result import Part, TaskResult, make_folder
@@ -30,7 +38,6 @@ GREEDY, SAMPLES, REWARDS = "greedy.jsonl", "samples.jsonl", "rewards.jsonl"
 NO_SAMPLES = "no samples were drawn (--samples 16)"
 NO_REWARD_MODEL = "no reward model was named (--reward-model)"
 UNKNOWN = "plasticity evaluate has no score of this name (the task's header asks for it)"
-_WITH_SAMPLES = ("maj", "pass", "rm", "correct_ratio", "orm_score")
 _WITH_REWARDS = ("rm", "orm_score")
 _EVERY_SECONDS = 10.0
 
@@ -53,7 +60,9 @@ class _Run:
         """Responses a question beside the greedy one; safety is judged on the greedy ones alone."""
         if self.task.header.kind == "safety":
             return 0
-        return SAMPLES_A_QUESTION if self.config.samples is None else self.config.samples
+        if self.config.samples is not None:
+            return self.config.samples
+        return SAMPLES_A_QUESTION if needs_samples(self.task.header) else 0
 
     @property
     def rewarded(self) -> str:
@@ -131,6 +140,11 @@ def _check(config: EvaluateConfig, task: Task) -> None:
         config.refuse(("samples", "temperature"), f"{name} is judged on one greedy response a prompt")
     elif config.samples == 0:
         config.refuse(("reward_model",), "its scores are over samples, and --samples 0 draws none")
+    elif config.samples is None and not needs_samples(task.header):
+        asked = (
+            f"no score of {name} is over samples ({', '.join(task.header.scores)}), so none are drawn without --samples"
+        )
+        config.refuse(("temperature", "reward_model"), asked)
 
 
 def _options(run: _Run, samples: int) -> SamplingOptions:
@@ -277,13 +291,14 @@ def _missing(run: _Run, measured: Mapping[str, Any]) -> dict[str, str]:
 
 def _why_missing(run: _Run, name: str, k: int) -> str:
     score, _, of = name.partition("@")
-    if run.task.header.kind == "safety" or score not in _WITH_SAMPLES or (of and not of.isdigit()):
+    if run.task.header.kind == "safety" or score not in WITH_SAMPLES or (of and not of.isdigit()):
         return UNKNOWN
+    unrewarded = score in _WITH_REWARDS and run.config.reward_model is None
     if not run.samples:
-        return NO_SAMPLES
+        return f"{NO_SAMPLES} and {NO_REWARD_MODEL}" if unrewarded else NO_SAMPLES
     if of and int(of) != k:
         return f"{k} samples were drawn (--samples {of})"
-    return NO_REWARD_MODEL if score in _WITH_REWARDS and run.config.reward_model is None else UNKNOWN
+    return NO_REWARD_MODEL if unrewarded else UNKNOWN
 
 
 def _counts(

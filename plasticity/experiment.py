@@ -118,7 +118,8 @@ class Score:
 
     before: bool = True
     """Score each base as it is, too."""
-    samples: int = 16
+    samples: int | None = None
+    """Responses a question beside the greedy one; None: 16 where a score of the task needs them, else none."""
     limit: int | None = None
     max_tokens: int = 1024
     profile: str = "default"

@@ -236,18 +236,22 @@ def _telling(cell: Cell, say: Say) -> Say:
 def _probe(job: Job, where: Path, say: Say) -> dict[str, Any]:
     from plasticity.probe import probe
     from plasticity.probe_config import ProbeConfig
+    from plasticity.probe_result import NAME
 
     asked = job.experiment.probe
     assert asked is not None
     made = {}
     for task in asked.tasks:
+        path = where / "probe" / task / NAME
+        made[task] = str(path.relative_to(job.out))
+        if path.exists():  # of an earlier, killed run of this cell
+            continue
         data = asked.data.get(task)
         config = ProbeConfig(
             model=checkpoint_of(job.out, job.cell), tasks=(task,), data=None if data is None else str(data),
             seeds=tuple(range(asked.seeds)), limit=asked.limit,
         )  # fmt: skip
-        probe(config, where / "probe" / task, message=_telling(job.cell, say))
-        made[task] = str((where / "probe" / task / "probe.json").relative_to(job.out))
+        probe(config, path.parent, message=_telling(job.cell, say))
     return {"results": made}
 
 
@@ -257,7 +261,7 @@ def _gap(job: Job, where: Path, say: Say) -> dict[str, Any]:
     asked = job.experiment.gap
     assert asked is not None
     config = GapConfig(model=checkpoint_of(job.out, job.cell), windows=asked.windows)
-    found = gap(config, where / "gap", message=_telling(job.cell, say))
+    found = gap(config, where / "gap", replace=True, message=_telling(job.cell, say))
     return {"gap": found.gap, "ci95": found.ci95, "train_loss": found.train_loss, "val_loss": found.val_loss,
             "result": str((where / "gap" / "gap.json").relative_to(job.out))}  # fmt: skip
 

@@ -20,10 +20,12 @@ from spectra.errors import SpectraError
 if TYPE_CHECKING:
     from alphadecay.config import Recipe
     from plasticity.finetune import FinetuneConfig
+    from plasticity.tasks.base import Task
 
 Kind = Literal["base", "before", "tune", "probe", "gap", "spectra"]
 VERSION = 1  # raise when the same experiment would give other numbers
 SCRATCH = "from scratch"
+_SAVED = "checkpoint-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ def cells(experiment: Experiment) -> list[Cell]:
     for cell in made:
         if cell.key in seen:
             raise SpectraError(
-                f"Cells {seen[cell.key].label!r} and {cell.label!r} of {experiment.name} are the same. Take one away."
+                f"Cells {seen[cell.key].label!r} and {cell.label!r} of {experiment.name} are the same. Delete one."
             )
         seen[cell.key] = cell
     return made
@@ -123,9 +125,32 @@ def _trained(grid: Pretrain) -> Iterator[Base]:
 
 def _given(name: str, given: Given) -> Base:
     path = Path(given.path).expanduser()
+    _check_there(name, given.path, path)
     what = str(path.resolve()) if path.exists() else given.path
     return Base(label=name, axes=dict(given.axes), path=str(path) if path.exists() else given.path,
                 key=_hash("base", {"path": what, "content": _content(path)}))  # fmt: skip
+
+
+def _check_there(name: str, written: str, path: Path) -> None:
+    """Refuse what can be no hub id and is not there, and a run's folder in place of a checkpoint in it.
+
+    Raises:
+        SpectraError: it is either.
+    """
+    if not path.exists():
+        if written.startswith(("/", ".", "~")) or written.count("/") > 1:
+            raise SpectraError(
+                f"checkpoints.{name}.path: there is nothing at {written}. Name a checkpoint, or a hub id (owner/name)."
+            )
+        return
+    if path.is_dir() and not (path / "config.json").exists() and not (path / "adapter_config.json").exists():
+        numbered = {
+            int(one.name[len(_SAVED) :]): one for one in path.glob(f"{_SAVED}*") if one.name[len(_SAVED) :].isdigit()
+        }
+        if numbered:
+            raise SpectraError(
+                f"checkpoints.{name}.path: {written} is a run, expected a checkpoint. Its newest is {numbered[max(numbered)]}."
+            )
 
 
 def _content(path: Path) -> Any:
@@ -195,7 +220,6 @@ def tuning(
 ) -> FinetuneConfig:
     """How one cell is fine-tuned; `model`: the base's checkpoint, once it is there."""
     from plasticity.finetune_options import configure
-    from plasticity.tasks.registry import get
 
     tune, data = experiment.finetune, experiment.tasks[task]
     recipe = _recipe_of(experiment, base)
@@ -203,23 +227,32 @@ def tuning(
     changes = {**tune.set, **known, "train.seed": setting["seed"]}
     folder = experiment.tasks_dir
     given = {"task": task, "model": model, "data": data.data, "tasks_dir": folder, "from_scratch": scratch}
-    own = get(task, Path(folder) if folder else None).training
+    own = _task(experiment, task).training
     return configure(given, words(changes), own, recipe)
 
 
 def _evaluation(experiment: Experiment, task: str, data: TaskData) -> dict[str, Any]:
     """What decides a score, besides the checkpoint."""
-    from plasticity.tasks.registry import get
+    from plasticity.evaluate_config import SAMPLES_A_QUESTION, needs_samples
 
-    score = experiment.evaluate
-    folder = Path(experiment.tasks_dir) if experiment.tasks_dir else None
+    score, header = experiment.evaluate, _task(experiment, task).header
+    needed = needs_samples(header) or header.kind != "generation"  # the other kinds draw none, whatever it says
+    usual = SAMPLES_A_QUESTION if needed else 0
     return {
-        "task": task, "version": get(task, folder).header.version, "data": data.data,
-        "files": _stamps([data.data] if data.data else []), "tasks_dir": experiment.tasks_dir, "samples": score.samples,
+        "task": task, "version": header.version, "data": data.data,
+        "files": _stamps([data.data] if data.data else []), "tasks_dir": experiment.tasks_dir,
+        "samples": usual if score.samples is None else score.samples,
         "limit": score.limit, "max_tokens": score.max_tokens, "profile": score.profile,
         "reward_model": data.reward_model or score.reward_model,
         "seed": score.seed,
     }  # fmt: skip
+
+
+def _task(experiment: Experiment, name: str) -> Task:
+    from plasticity.tasks.registry import get
+
+    folder = experiment.tasks_dir
+    return get(name, Path(folder) if folder else None, where="the key tasks_dir: of the experiment")
 
 
 def words(changes: Mapping[str, Any]) -> list[str]:

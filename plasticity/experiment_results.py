@@ -164,8 +164,16 @@ def _about(found: Found) -> dict[str, Any]:
     asked = found.experiment
     return {
         "name": asked.name, "description": asked.description, "source": asked.source, "axis": found.axis,
-        "tasks": list(asked.tasks), "samples": asked.evaluate.samples, "limit": asked.evaluate.limit,
+        "tasks": list(asked.tasks), "samples": _samples(found), "limit": asked.evaluate.limit,
     }  # fmt: skip
+
+
+def _samples(found: Found) -> int | None:
+    """Samples a question, as asked for, else as drawn; None where no score is over any."""
+    if found.experiment.evaluate.samples is not None:
+        return found.experiment.evaluate.samples
+    drawn = (name.removeprefix("pass@") for run in found.runs for name in run.tested.scores if name.startswith("pass@"))
+    return next((int(k) for k in drawn), None)
 
 
 def _counts(found: Found) -> dict[str, int]:

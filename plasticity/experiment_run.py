@@ -55,6 +55,10 @@ def begin(out: Path, experiment: Experiment) -> None:
     Raises:
         SpectraError: it holds another experiment (another name), or something else, or cannot be written to.
     """
+    if not (out / RECIPE).exists() and out.is_dir() and any(one.name != "cells" for one in out.iterdir()):
+        raise SpectraError(
+            f"{out} is not empty and holds no experiment (no {RECIPE}). Name a new folder with --out, or an experiment's."
+        )
     try:
         (out / "cells").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -245,7 +249,8 @@ def _left(cells: Sequence[Cell], state: State, workers: int) -> str:
         return ""
     usual = sum(known.values()) / len(known)
     left = sum(known.get(cell.kind, usual) for cell in cells if standing_of(cell, state)[0] == "pending")
-    return f", about {left / max(1, workers) / 60:.0f} min left"
+    seconds = left / max(1, workers)
+    return f", about {seconds / 60:.0f} min left" if seconds >= 60 else f", about {seconds:.0f} s left"
 
 
 def _done(cells: Sequence[Cell], state: State, started: float) -> Done:

@@ -24,6 +24,7 @@ from plasticity.gap_config import GapConfig
 from plasticity.gap_losses import Pieces
 from plasticity.gap_result import LOSSES, NAME, Bin, GapResult, Recency, Side, read_gap, write_gap
 from plasticity.task_result import make_folder
+from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
     from plasticity.gap_data import Data
@@ -35,12 +36,15 @@ _WIDER = 1.25  # how much larger the error over windows may be than that over do
 _FEW = 30
 
 
-def gap(config: GapConfig, out: Path | None = None, *, message: Say | None = None) -> GapResult:
+def gap(config: GapConfig, out: Path | None = None, *, replace: bool = False, message: Say | None = None) -> GapResult:
     """Measure, and write `gap.json` and the losses it is made of into the folder `out` (None: `default_out`).
+
+    Args:
+        replace: an earlier gap in that folder is written over.
 
     Raises:
         SpectraError: no run around the checkpoint, its data gone or changed, files that cannot be used, a tokenizer that does
-            not fit, a folder that cannot be written. An earlier gap in that folder is replaced.
+            not fit, a folder that holds a gap already or cannot be written.
     """
     from plasticity.base_model import load_base
     from plasticity.devices import chosen
@@ -51,9 +55,11 @@ def gap(config: GapConfig, out: Path | None = None, *, message: Say | None = Non
     device, dtype = chosen(config.device, config.precision)
     with tempfile.TemporaryDirectory(prefix="plasticity-gap-") as scratch:
         found = gap_data.open_data(config, Path(scratch), say)
+        folder = out if out is not None else default_out(config, str(found.checkpoint))
+        if not replace and (folder / NAME).exists():
+            raise SpectraError(f"{folder} already holds a {NAME}. Name another folder with --out, or delete it.")
         base = load_base(str(found.checkpoint))
         data = found.read(base)
-        folder = out if out is not None else default_out(config, str(found.checkpoint))
         make_folder(folder)
         known = identity(base)
         base.model.to(device=device, dtype=dtype)

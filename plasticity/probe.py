@@ -64,7 +64,7 @@ def probe(config: ProbeConfig, out: Path | None = None, *, message: Say | None =
     say = message or (lambda _: None)
     folder = (out if out is not None else default_out(config)).expanduser()
     if (folder / NAME).exists():
-        raise SpectraError(f"{folder} already holds a {NAME}. Name another folder with --out, or take it away.")
+        raise SpectraError(f"{folder} already holds a {NAME}. Name another folder with --out, or delete it.")
     loaded = [load(task, path, *columns) for task, path, columns in _chosen(config)]
     from plasticity.base_model import load_tokenizer
     from plasticity.devices import chosen

@@ -105,10 +105,13 @@ def _numbered(task: ProbeTask, train: _Split, test: _Split, remarks: list[str]) 
     labels = sorted({label for _, label in train.pairs}, key=_order)
     counts = Counter(label for _, label in train.pairs)
     for name, split in (("training", train), ("test", test)):
-        if not split.pairs:
+        if not split.read:
             raise SpectraError(
-                f"{task.name} has no {name} texts: {split.read} rows read, dropped: {dict(split.dropped)}."
+                f"The file is empty: {', '.join(split.source)} ({task.name}, {name} texts). Name one with --data."
             )
+        if not split.pairs:
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in split.dropped.items()) or "none"
+            raise SpectraError(f"{task.name} has no {name} texts: {split.read} rows read, dropped: {reasons}.")
     if len(labels) < 2:
         raise SpectraError(f"{task.name} has one class only ({labels[0]!r}); a probe needs two. Check --label-field.")
     strange = Counter(label for _, label in test.pairs if label not in counts)

@@ -72,8 +72,12 @@ def load(
     if limit is not None and limit < len(batch.items):
         batch.remarks.append(f"a random sample, always the same: {limit:,} of {len(batch.items):,}")
         batch.keep(_drawn(batch.items, limit), f"beyond the limit of {limit}")
+    if not batch.read:
+        what = "The file is empty" if path is not None and path.is_file() else "There are no rows"
+        named = ", ".join(_named(task, split, path))
+        raise SpectraError(f"{what}: {named} (the {split} split of {task.header.name}). Name other data with --data.")
     if not batch.items:
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in batch.dropped.items()) or "no rows"
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in batch.dropped.items())
         raise SpectraError(
             f"Nothing is left of the {split} split of {task.header.name}: {batch.read} rows read, dropped: {reasons}. "
             "Name other data with --data."

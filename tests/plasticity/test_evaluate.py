@@ -401,12 +401,29 @@ def test_what_is_not_measured_has_its_own_reason(base: Path, tmp_path: Path) -> 
     (tmp_path / "mine.py").write_text(
         "import dataclasses\nfrom plasticity.tasks import toy_arithmetic as toy\n"
         "class Mine(toy.ToyArithmetic):\n"
-        "    header = dataclasses.replace(toy.ToyArithmetic.header, name='mine', scores=('greedy', 'bleu', 'maj@8', 'rm@16'))\n"
+        "    header = dataclasses.replace(toy.ToyArithmetic.header, name='mine', scores=('greedy', 'maj@8', 'rm@16'))\n"
     )
     mine = {"task": "mine", "tasks_dir": str(tmp_path), "limit": 2}
     result = evaluate(config(base, **mine), tmp_path / "out")
-    assert "no score of this name" in result.missing["bleu"] and "--samples 8" in result.missing["maj@8"]
-    assert "--reward-model" in result.missing["rm@3"]
+    assert "--samples 8" in result.missing["maj@8"] and "--reward-model" in result.missing["rm@3"]
+    result = evaluate(config(base, **mine, samples=0), tmp_path / "greedy")
+    assert "--reward-model" not in result.missing["maj@8"] and "--samples 16" in result.missing["maj@8"]
+    assert "--samples 16" in result.missing["rm@16"] and "--reward-model" in result.missing["rm@16"]
+
+
+def test_no_samples_are_drawn_where_no_score_is_over_them(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses\nfrom plasticity.tasks import toy_arithmetic as toy\n"
+        "class Mine(toy.ToyArithmetic):\n"
+        "    header = dataclasses.replace(toy.ToyArithmetic.header, name='mine', scores=('greedy',))\n"
+    )
+    mine = {"task": "mine", "tasks_dir": str(tmp_path), "limit": 2}
+    result = evaluate(config(base, **mine, samples=None), tmp_path / "out")
+    assert set(result.scores) == {"greedy"} and result.missing == {} and result.settings["samples"] is None
+    with pytest.raises(SpectraError, match="--temperature: no score of mine is over samples"):
+        evaluate(config(base, **mine, samples=None, temperature=0.5), tmp_path / "hot")
+    result = evaluate(config(base, **mine, samples=2), tmp_path / "asked")  # what is asked for is drawn
+    assert {"maj@2", "pass@2"} <= set(result.scores)
 
 
 def test_an_answer_of_letters_is_the_tasks_own_under_any_profile() -> None:

@@ -116,7 +116,11 @@ def test_given_checkpoints_and_data_are_part_of_the_address(tmp_path: Path) -> N
         ("pretrain: {recipe: tiny, seeds: [1, 1]}\ntasks: [race]", "all different"),
         ("pretrain: {recipe: tiny, sweep: nope}\nspectra: {}", "has no sweep"),
         ("pretrain: {recipe: tinny}\nspectra: {}", "tiny"),
-        ("pretrain: {recipe: tiny}\ntasks: [rase]", "Did you mean 'race'"),
+        ("pretrain: {recipe: tiny}\ntasks: [rase]", "Did you mean 'race'.*A task of yours: the key tasks_dir: of the experiment"),
+        ("pretrain: {recipe: tiny}\ntasks: [race]\ntasks_dir: no/such", "the key tasks_dir: .* no/such"),
+        ("checkpoints: {a: {path: /no/such}}\ntasks: [race]", "checkpoints.a.path: there is nothing at /no/such"),
+        ("checkpoints: {a: {path: ./such}}\nspectra: {}", "there is nothing at ./such"),
+        ("checkpoints: {a: {path: runs/a/checkpoint-9}}\nspectra: {}", "there is nothing at runs/a/checkpoint-9"),
         ("pretrain: {recipe: tiny}\ntasks: {race: {data: /no/such}}", "No data at"),
         ("pretrain: [{recipe: tiny}, {recipe: tiny}]\nspectra: {}", "Two bases"),
         ("pretrain: {recipe: tiny, set: {decay.bas: 1}}\nspectra: {}", "Unknown key 'bas' in decay"),
@@ -125,6 +129,71 @@ def test_given_checkpoints_and_data_are_part_of_the_address(tmp_path: Path) -> N
 def test_what_is_wrong_is_said(text: str, said: str) -> None:
     with pytest.raises(SpectraError, match=said):
         experiment_plan.cells(experiment.from_yaml(text, "x.yaml", "x"))
+
+
+def test_a_runs_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    for step in (9, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    chosen = experiment.from_yaml(f"checkpoints: {{a: {{path: {tmp_path}}}}}\nspectra: {{}}", "x.yaml", "x")
+    with pytest.raises(SpectraError, match=r"is a run, expected a checkpoint\. Its newest is .*checkpoint-10\."):
+        experiment_plan.cells(chosen)
+
+
+def test_samples_are_drawn_where_a_score_needs_them(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses\nfrom plasticity.tasks import toy_arithmetic as toy\n"
+        "class Mine(toy.ToyArithmetic):\n"
+        "    header = dataclasses.replace(toy.ToyArithmetic.header, name='mine', scores=('greedy',))\n"
+    )
+    text = f"checkpoints: {{a: {{path: a/b}}}}\ntasks: [toy_arithmetic, mine]\ntasks_dir: {tmp_path}\n"
+    cells = experiment_plan.cells(experiment.from_yaml(text, "x", "x"))
+    assert {c.task: c.config["evaluate"]["samples"] for c in cells if c.kind == "before"} == {
+        "toy_arithmetic": 16,
+        "mine": 0,
+    }
+    cells = experiment_plan.cells(experiment.from_yaml(text + "evaluate: {samples: 3}", "x", "x"))
+    assert {c.config["evaluate"]["samples"] for c in cells if c.kind == "before"} == {3}
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SpectraError, match="is not empty and holds no experiment"):
+        experiment_run.begin(tmp_path, small())
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "notes.txt").rename(tmp_path / "cells")  # killed before the recipe was written: gone on with
+    (tmp_path / "cells").unlink()
+    (tmp_path / "cells").mkdir()
+    experiment_run.begin(tmp_path, small())
+    experiment_run.begin(tmp_path, small())
+
+
+def test_measures_of_a_killed_cell_are_made_again_or_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kill left beside no record must not keep the cell from being done."""
+    from types import SimpleNamespace
+
+    import plasticity.gap
+    import plasticity.probe
+    from plasticity import experiment_cell
+
+    asked: list[Any] = []
+    made = SimpleNamespace(gap=0.1, ci95=None, train_loss=1.0, val_loss=1.1)
+
+    def gap(config: Any, out: Path, *, replace: bool, message: Any) -> Any:
+        asked.append(replace)
+        return made
+
+    monkeypatch.setattr(plasticity.gap, "gap", gap)
+    monkeypatch.setattr(plasticity.probe, "probe", lambda config, out, message: asked.append(config.tasks))
+    monkeypatch.setattr(experiment_cell, "checkpoint_of", lambda out, cell: "here")
+    text = "pretrain: {recipe: tiny}\nprobe: {tasks: [sst2, ag_news]}\ngap: {}"
+    chosen = experiment.from_yaml(text, "x", "x")
+    for cell in experiment_plan.cells(chosen):
+        if cell.kind in {"gap", "probe"}:
+            where = experiment_cell.folder(tmp_path, cell)
+            (where / "probe" / "sst2").mkdir(parents=True)
+            (where / "probe" / "sst2" / "probe.json").write_text("{}")
+            experiment_cell.run(experiment_cell.Job(experiment=chosen, cell=cell, out=tmp_path), lambda _: None)
+    assert asked == [("ag_news",), True]
 
 
 def test_a_cell_that_can_never_fit_is_refused_with_the_estimate() -> None:

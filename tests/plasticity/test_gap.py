@@ -375,6 +375,14 @@ def test_weights_that_are_not_sound(run: Path, tmp_path: Path) -> None:
     refused(r"The loss of window \d+ is not finite", model=str(copy.parent), windows=4)
 
 
+def test_an_earlier_gap_is_replaced_only_where_that_is_asked_for(run: Path, tmp_path: Path) -> None:
+    gap(GapConfig(model=str(run), windows=2), tmp_path)
+    with pytest.raises(SpectraError, match=r"already holds a gap\.json\. Name another folder with --out, or delete it"):
+        gap(GapConfig(model=str(run), windows=3), tmp_path)
+    assert read_gap(tmp_path).train.windows == 2
+    assert gap(GapConfig(model=str(run), windows=3), tmp_path, replace=True).train.windows == 3
+
+
 def test_few_documents_are_said_to_be_few(run: Path, tmp_path: Path) -> None:
     result = gap(GapConfig(model=str(run), windows=2), tmp_path)
     assert result.se is None and result.ci95 is None and result.se_windows is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import shutil
@@ -406,6 +407,17 @@ def test_repeats_and_texts_of_the_test_split_are_left_out(tmp_path: Path) -> Non
     alone = load(own("x"), write(tmp_path / "big.jsonl", [{"text": f"text {i}", "label": i % 2} for i in range(200)]))
     assert len(alone.train.texts) + len(alone.test.texts) == 200 and 20 < len(alone.test.texts) < 70
     assert any("one text in five" in remark for remark in alone.about["remarks"])
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    with pytest.raises(SpectraError, match=r"The file is empty: .*none\.jsonl"):
+        load(own("x"), write(tmp_path / "none.jsonl", []))
+    hidden = [{"text": f"held {i}", "label": -1} for i in range(3)]
+    task = dataclasses.replace(own("x"), hidden="-1")
+    with pytest.raises(
+        SpectraError, match=r"no training texts: 3 rows read, dropped: label is hidden upstream \(3\)\."
+    ):
+        load(task, write(tmp_path / "hidden.jsonl", hidden))
 
 
 GOOD = [{"text": f"text {i}", "label": i % 2} for i in range(8)]

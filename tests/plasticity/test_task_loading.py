@@ -179,7 +179,7 @@ def test_what_a_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         )
     with refused("Nothing is left of the train split of metamathqa: 2 rows read, dropped: no response \\(2\\)"):
         load(task, "train", write(tmp_path / "c.jsonl", [{"query": "q", "response": ""}] * 2))
-    with refused("Nothing is left", "no rows"):
+    with refused("The file is empty: .*d.jsonl .the train split of metamathqa.. Name other data"):
         load(task, "train", write(tmp_path / "d.jsonl", []))
     (tmp_path / "e.jsonl").write_text('{"query": "q", "response": "r"}\n{"query": "q"\n')
     with refused("Line 2 of .*e.jsonl is not JSON"):
@@ -299,6 +299,20 @@ def test_a_users_own_task(tmp_path: Path) -> None:
     (folder / "again.py").write_text("import nothing_of_that_name")
     with refused("again.py fails when imported", "nothing_of_that_name"):
         registry.tasks(folder)
+    for was, is_, said in (
+        (
+            'kind="generation"',
+            'kind="gen"',
+            "header of Capitals has kind='gen', expected one of generation, cloze, safety",
+        ),
+        ('scores=("greedy",)', 'scores=("gredy", "maj@8")', "expected a tuple of greedy, maj@k, .*, not gredy"),
+        ('scores=("greedy",)', 'scores=("acc",)', "of kind='generation'.*, not acc"),
+        ('scores=("greedy",)', 'scores="greedy"', "has scores='greedy', expected a tuple"),
+        ('scores=("greedy",)', "scores=()", r"has scores=\(\), expected a tuple"),
+    ):
+        (folder / "again.py").write_text(OWN.replace(was, is_))
+        with refused("again.py", said):
+            registry.tasks(folder)
     (folder / "again.py").write_text("x = 1")
     with refused("again.py defines no task"):
         registry.tasks(folder)
