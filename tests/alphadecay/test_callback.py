@@ -99,11 +99,11 @@ def test_the_same_weights_as_in_a_plain_loop(tmp_path: Path) -> None:
     ("policy", "given", "optim"),
     [
         ("alphadecay", {"gap": 2}, "adamw"),
-        ("alphadecay", {"gap": 2}, "adam"),
+        pytest.param("alphadecay", {"gap": 2}, "adam", marks=pytest.mark.slow),
         ("awd", {}, "adamw"),
-        ("adadecay", {"gap": 2}, "adamw"),
+        pytest.param("adadecay", {"gap": 2}, "adamw", marks=pytest.mark.slow),
         ("adadecay", {"granularity": "element"}, "adam"),
-        ("uniform", {}, "adamw"),
+        pytest.param("uniform", {}, "adamw", marks=pytest.mark.slow),
     ],
 )
 def test_resume_is_the_same_run(tmp_path: Path, policy: str, given: dict[str, Any], optim: str) -> None:
