@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plasticity.task_result import TaskResult
 
 _WIDTH = 120
+_SOURCES = 3  # named; the JSON has all
 _FINISH = {
     "stop": "ended",
     "length": "cut at the token limit",
@@ -92,6 +93,10 @@ def _remarks(result: TaskResult) -> list[str]:
         lines.append(
             f"{name}: {counts['responses']:,} responses: {', '.join(ends)}; {counts['no_answer']:,} without an answer"
         )
+        if counts.get("questions_too_long") and name == "greedy":  # of the samples they are the same ones
+            effect = "have no score" if "harmfulness" in result.scores else "count as wrong"
+            asked = f"{counts['questions_too_long']:,} of {result.n_questions:,} questions"
+            lines.append(f"{asked} were not asked (prompt too long) and {effect}")
         if counts["undecided"]:
             lines.append(
                 f"{name}: {counts['undecided']:,} comparisons of answers ran out of time and count as not equal"
@@ -107,9 +112,19 @@ def _remarks(result: TaskResult) -> list[str]:
             lines.append(f"{name}: {counts['rewards_of_no_text']:,} responses without text got a reward like any other")
         for note, count in counts["notes"].items():
             lines.append(f"{name}: {count:,} questions noted as {note}")
-    dropped = result.data.get("dropped") or {}
-    if dropped:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-        lines.append(f"data: {result.data['rows_read']:,} rows read, {result.data['kept']:,} kept; {reasons}")
+    lines += _data(result.data)
     lines += [f"data: {remark}" for remark in result.data.get("remarks") or ()]
     return lines
+
+
+def _data(data: Mapping[str, Any]) -> list[str]:
+    """Which rows were scored, and why others were not."""
+    if "kept" not in data or not data.get("source"):
+        return []
+    found = [data["source"]] if isinstance(data["source"], str) else list(data["source"])
+    source = ", ".join(found[:_SOURCES]) + (f" and {len(found) - _SOURCES} more" if len(found) > _SOURCES else "")
+    dropped = data.get("dropped") or {}
+    if not dropped:
+        return [f"data: {data['kept']:,} rows of {source}"]
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    return [f"data: {data['rows_read']:,} rows of {source} read, {data['kept']:,} kept; {reasons}"]

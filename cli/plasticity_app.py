@@ -27,7 +27,7 @@ app = typer.Typer(
 def root() -> None:
     """How well does a base checkpoint learn: pretrain, fine-tune, score. What has landed: CHANGELOG.md.
 
-    Exit codes: 0 done; 2 the input is wrong; 70 a bug; 130 interrupted.
+    Exit codes: 0 done; 1 done, but a cell of an experiment failed; 2 the input is wrong; 70 a bug; 130 interrupted.
     """
 
 
@@ -266,7 +266,12 @@ def evaluate(
         bool, typer.Option("--resume", help="Go on with the evaluation in --out: what is there is not generated again.")
     ] = False,
     samples: Annotated[
-        int | None, typer.Option(help="Responses a question at --temperature, beside the greedy one. [default: 16]")
+        int | None,
+        typer.Option(
+            help="Responses a question at --temperature, beside the greedy one. [default: 16, or 0 where no score of the task "
+            "needs them]",
+            show_default=False,
+        ),
     ] = None,
     temperature: Annotated[
         float | None,

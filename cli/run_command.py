@@ -27,7 +27,7 @@ def run(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="List the cells with an estimate of GPU-hours and memory; run and write nothing."
+            "--dry-run", help="List the cells with an estimate of GPU time and memory; run and write nothing."
         ),
     ] = False,
     workers: Annotated[

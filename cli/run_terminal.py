@@ -37,7 +37,7 @@ def print_names() -> None:
 
 
 def print_plan(experiment: Experiment, cells: Sequence[Cell], *, whole: bool) -> None:
-    """Cells by kind, GPU-hours and memory; `whole`: every cell by its number, too."""
+    """Cells by kind, GPU time and memory; `whole`: every cell by its number, too."""
     from plasticity import experiment_estimate as costs
 
     console = terminal.report_width(_WIDTH)

@@ -27,7 +27,14 @@ shows one with an example and its loss mask; `--data` takes your copy of the dat
 - **Cleaning**: a row is left out for the reasons that a task lists, each counted. Examples longer than the window are left out
   when they are tokenised, not cut. Nothing else is filtered.
 - **Overlap**: a training row whose question is also in the test split (same text but for case and spacing) is dropped and counted.
-- **Your own task**: a `.py` file with a class like ours, in a folder that `--tasks-dir` names. Nothing here needs to change.
+- **Your own task**: a `.py` file with a class like ours, in a folder that `--tasks-dir` names (experiments: the key `tasks_dir`).
+  Nothing here needs to change. A header may name these kinds and scores, and no others (`k`: a number, as in `maj@16`):
+
+KINDS
+  No samples are drawn where no score is over them (`--samples` asks for them). An answer is the last `\\boxed{...}` of a
+  response, else what follows its last `answer is`, unless the class has its own `extract(response)`; `equal(answer, gold)` judges
+  it. `train=` and `test=` may be local alone: `--data` names your file or folder, the source says its columns, and its `hub` is any
+  name, which is then not asked.
 
 ```python
 from collections.abc import Mapping
@@ -84,7 +91,16 @@ def render() -> str:
         f"| {task.header.scores[0]} | {task.header.title} |\n"
         for name, task in found.items()
     )
-    return f"{INTRO}{table}\n" + "\n".join(section(task) for task in found.values())
+    kinds = {
+        "generation": "a response is generated and its answer judged",
+        "cloze": "choices are scored by likelihood",
+        "safety": "a reward model judges a response",
+    }
+    known = "".join(
+        f"  - `{kind}` ({kinds[kind]}): {', '.join(f'`{score}`' for score in registry.SCORES[kind])}\n"
+        for kind in registry.KINDS
+    )
+    return f"{INTRO.replace('KINDS', known, 1)}{table}\n" + "\n".join(section(task) for task in found.values())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -145,3 +146,22 @@ def test_large_numbers(number: float, text: str) -> None:
     from spectra_cli.recipe_terminal import large
 
     assert large(number) == text
+
+
+def test_help_and_readme_name_the_same_exit_codes() -> None:
+    from spectra_cli.plasticity_app import root
+
+    told = [str(root.__doc__), (ROOT / "README.md").read_text(encoding="utf-8")]
+    listed = [text.split("Exit codes:")[1].split(".")[0].split(".\n")[0] for text in told]
+    codes = [re.findall(r"(?:^|;)\s*(\d+) ", text) for text in listed]
+    assert codes[0] == codes[1] == ["0", "1", "2", "70", "130"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(None, "?"), (0.0, "0 s"), (1.5e-7, "< 0.1 s"), (0.001, "3.6 s"), (0.02, "1 min"), (0.5, "30 min"), (2.5, "2.5 h")],
+)  # fmt: skip
+def test_short_gpu_times(hours: float | None, text: str) -> None:
+    from spectra_cli.run_terminal import _time
+
+    assert _time(hours) == text

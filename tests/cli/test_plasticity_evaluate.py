@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from spectra_cli import evaluate_terminal
 
+from plasticity.scores import ScoreValue
 from plasticity.task_result import TaskResult
 from tests.cli.test_plasticity import env, plasticity, refused  # noqa: F401 -- a fixture
 
@@ -56,6 +58,28 @@ def test_remarks_of_a_result_and_a_run_that_says_little_of_itself(
         "5 of 64 likelihoods are of contexts cut to fit into 2,048 tokens",
     ):
         assert line in said
+
+
+def test_which_rows_were_scored_and_which_were_not_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    counts = {
+        "responses": 50, "finish": {"stop": 37, "too_long": 13}, "notes": {}, "questions_too_long": 13, "no_answer": 13,
+        "undecided": 0,
+    }  # fmt: skip
+    data = {"source": ("sst2/dev.jsonl",), "rows_read": 50, "kept": 50, "dropped": {}}
+    made = TaskResult(
+        checkpoint={"source": "m"}, task="t", task_version=1, profile="default", seed=0, n_questions=50, scores={},
+        counts={"greedy": counts, "samples": counts}, data=data, settings={},
+    )  # fmt: skip
+    evaluate_terminal.print_result(made, tmp_path)
+    said = capsys.readouterr().out
+    assert said.count("\n13 of 50 questions were not asked (prompt too long) and count as wrong\n") == 1
+    assert "\ndata: 50 rows of sst2/dev.jsonl\n" in said
+    some = data | {"source": tuple("abcde"), "rows_read": 872, "dropped": {"beyond the limit of 50": 822}}
+    score = ScoreValue(value=1.0, ci95=None, n=37)
+    evaluate_terminal.print_result(dataclasses.replace(made, data=some, scores={"harmfulness": score}), tmp_path)
+    said = capsys.readouterr().out
+    assert "\ndata: 872 rows of a, b, c and 2 more read, 50 kept; 822 beyond the limit of 50\n" in said
+    assert "not asked (prompt too long) and have no score" in said
 
 
 def test_an_unknown_task_names_the_nearest(env: dict[str, str], tmp_path: Path) -> None:  # noqa: F811

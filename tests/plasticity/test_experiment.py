@@ -167,6 +167,14 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     experiment_run.begin(tmp_path, small())
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(1.0, "about 5 s left"), (30.0, "about 2 min left")])
+def test_how_long_the_rest_takes(seconds: float, said: str) -> None:
+    cells = experiment_plan.cells(small())
+    state = experiment_run.State(done={cell.key for cell in cells[5:]}, seconds={"base": [seconds]})
+    record = {"status": "done", "label": "x", "seconds": seconds}
+    assert experiment_run.sentence(record, cells, state, 1).endswith(said)
+
+
 def test_measures_of_a_killed_cell_are_made_again_or_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a kill left beside no record must not keep the cell from being done."""
     from types import SimpleNamespace
