@@ -40,6 +40,8 @@ parts:
     bases: {none: [0], uniform: [1e-4], alphadecay: [1e-4]}
 """
 
+pytestmark = pytest.mark.xdist_group("study")  # their runs are made once
+
 
 def small() -> study.Study:
     return study.from_yaml(TEXT, "test.yaml", "test")

@@ -113,7 +113,7 @@ def test_gsm8k_with_its_own_fields() -> None:
     assert tested.kept == tested.rows_read == 1319  # test rows are read as before
 
 
-@pytest.mark.parametrize("task", ["arc_easy", "arc_challenge"])
+@pytest.mark.parametrize("task", ["arc_easy", pytest.param("arc_challenge", marks=pytest.mark.slow)])
 def test_arc(tmp_path: Path, task: str) -> None:
     data = written(tmp_path / "train.jsonl", rows(f"icl/{task}/test.jsonl"), 16)  # seen five times
     losses, _ = finetuned(tmp_path / "run", "--task", task, "--data", data)

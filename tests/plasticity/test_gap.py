@@ -30,6 +30,8 @@ from ..alphadecay.recipes_of_tests import small
 
 WINDOWS = 10**6  # all there are
 
+pytestmark = pytest.mark.xdist_group("gap")  # their runs are made once
+
 
 @pytest.fixture(scope="module", autouse=True)
 def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -23,7 +23,9 @@ def analysis() -> Analysis:
     return analyze(llama_tensors(layers=3), options=QUICK, config=LLAMA_CONFIG)
 
 
-@pytest.mark.parametrize(("form", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")])
+@pytest.mark.parametrize(
+    ("form", "start"), [("pdf", b"%PDF"), pytest.param("svg", b"<?xml", marks=pytest.mark.slow), ("png", b"\x89PNG")]
+)
 def test_every_figure_in_every_format(analysis: Analysis, tmp_path: Path, form: str, start: bytes) -> None:
     written = figures.draw_analysis(analysis, tmp_path / "a", form)
     names = {p.stem for p in written}

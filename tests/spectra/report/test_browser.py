@@ -137,6 +137,7 @@ def test_printing_opens_what_is_folded_and_closes_it_again(browser: Browser, ana
     quiet(browser, page)
 
 
+@pytest.mark.slow
 def test_lesser_analyses(browser: Browser, analysis: Analysis, page: Path, save: Save) -> None:
     plain = AnalysisOptions(workers=1, circuits=False, null=False, fit=FitOptions(fits=("gof",)))
     unknown = {f"thing{i}": value for i, value in enumerate(llama_tensors().values())}

@@ -124,6 +124,7 @@ def test_table(browser: Browser, comparison: Comparison, page: Path, tmp_path: P
     quiet(browser, page)
 
 
+@pytest.mark.slow
 @chromium
 def test_lesser_comparisons_and_widths(browser: Browser, comparison: Comparison, page: Path, tmp_path: Path) -> None:
     bare = [replace(pair, update=None) for pair in comparison.pairs]

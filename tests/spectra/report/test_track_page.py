@@ -128,6 +128,7 @@ def test_table(browser: Browser, followed: Track, page: Path, tmp_path: Path) ->
     quiet(browser, page)
 
 
+@pytest.mark.slow
 @chromium
 def test_lesser_tracks_and_widths(browser: Browser, followed: Track, page: Path, tmp_path: Path) -> None:
     unknown = {name: replace(place, layer=None) for name, place in followed.places.items()}
