@@ -93,6 +93,7 @@ def theirs(case: Case, steps: int) -> tuple[Marks, list[float]]:
     from trl import SFTConfig, SFTTrainer
 
     from alphadecay.schedule import schedule
+    from plasticity.base_model import load_base
     from plasticity.finetune import make_objective
 
     config = case.config(steps)
@@ -118,7 +119,8 @@ def theirs(case: Case, steps: int) -> tuple[Marks, list[float]]:
             max_length=config.window, gradient_checkpointing=False, logging_steps=train.log_every, save_strategy="no",
             report_to="none", disable_tqdm=True, log_level="error", seed=train.seed, dataset_num_proc=None,
         )  # fmt: skip
-        trainer = InOrder(model=task.model, args=made, train_dataset=rows, processing_class=task.processor)
+        model = load_base(config.model).model  # without our hooks, which its own way around logits does not know
+        trainer = InOrder(model=model, args=made, train_dataset=rows, processing_class=task.processor)
         marks = Marks(trainer.data_collator)
         trainer.data_collator = marks
         trainer.train()
