@@ -25,7 +25,7 @@ from spectra.errors import SpectraError
 Job = TypeVar("Job")
 Say = Callable[[str], None]
 Work = Callable[[Any, Say], dict[str, Any]]
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +123,8 @@ class Crew(Generic[Job]):
     def _hire(self) -> _Worker[Job]:
         context = multiprocessing.get_context("spawn")
         mine, theirs = context.Pipe()
-        before = {name: os.environ.get(name) for name in _THREADS}
-        os.environ.update(
-            dict.fromkeys(_THREADS, str(self._threads))
-        )  # read by the libraries when the child loads them
+        before = {name: os.environ.get(name) for name in THREADS}
+        os.environ.update(dict.fromkeys(THREADS, str(self._threads)))  # read by the libraries when the child loads them
         try:
             arguments = (theirs, self._work, self._threads, self._packages)
             process = context.Process(target=_live, args=arguments, daemon=True)

@@ -46,6 +46,17 @@ def check_keys(given: Iterable[object], known: Iterable[str], where: str) -> Non
             raise SpectraError(f"Unknown key {str(key)!r} in {where}. {nearest(str(key), names)}")
 
 
+def mapping(value: object, where: str) -> dict[str, Any]:
+    """A mapping with text for keys; `where` names it in messages.
+
+    Raises:
+        SpectraError: it is no mapping.
+    """
+    if not isinstance(value, Mapping):
+        raise SpectraError(f"{where}: got {type(value).__name__}, expected a mapping (key: value).")
+    return {str(key): item for key, item in value.items()}
+
+
 def names_of(cls: type) -> list[str]:
     """Names of a dataclass' fields, in the order of declaration."""
     return [field.name for field in dataclasses.fields(cls)]

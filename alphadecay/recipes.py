@@ -18,7 +18,7 @@ from typing import Any
 
 from spectra.errors import SpectraError
 
-from . import fields, strict_yaml
+from . import fields, shipped, strict_yaml
 from .config import BUDGETS, DataConfig, DecayConfig, ImageConfig, ModelConfig, Recipe, TrainConfig
 
 PRESETS = Path(__file__).with_name("presets")
@@ -129,7 +129,7 @@ def cells(name: str, sweep: str) -> list[Recipe]:
 
 def from_yaml(text: str, where: str, name: str) -> Recipe:
     """A whole recipe, as `to_yaml` wrote it; `where` names it in messages, `name` is taken where the text has none."""
-    values = _mapping(strict_yaml.read(text, where), where)
+    values = fields.mapping(strict_yaml.read(text, where), where)
     fields.check_keys(values, (*_TEXTS, *SECTIONS), where)
     return _build({"name": name} | values, where)
 
@@ -189,11 +189,11 @@ def _open(path: Path, seen: tuple[Path, ...]) -> RecipeFile:
     raw = _whole(path, seen)
     name = str(raw.get("name") or path.stem)
     recipe = _build({"name": name} | {k: v for k, v in raw.items() if k not in ("variants", "sweeps")}, path.name)
-    variants, sweeps = (_mapping(raw.get(key) or {}, f"{path.name}, {key}") for key in ("variants", "sweeps"))
+    variants, sweeps = (fields.mapping(raw.get(key) or {}, f"{path.name}, {key}") for key in ("variants", "sweeps"))
     for label, change in variants.items():
-        _changed(recipe, _mapping(change, f"{path.name}, variants.{label}"))
+        _changed(recipe, fields.mapping(change, f"{path.name}, variants.{label}"))
     for label, grid in sweeps.items():
-        for key, values in _mapping(grid, f"{path.name}, sweeps.{label}").items():
+        for key, values in fields.mapping(grid, f"{path.name}, sweeps.{label}").items():
             if not isinstance(values, list) or not values:
                 raise SpectraError(f"{path.name}, sweeps.{label}.{key} = {values!r}: expected a list of values.")
             for value in values:
@@ -204,16 +204,7 @@ def _open(path: Path, seen: tuple[Path, ...]) -> RecipeFile:
 def _whole(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's mapping, with what it extends merged in."""
     path = path.resolve()
-    if path in seen:
-        raise SpectraError(
-            f"{path.name} extends itself, by way of {', '.join(p.name for p in seen)}. Break the circle."
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpectraError(f"Cannot read recipe {path}: {error}. Expected a YAML file in UTF-8.") from None
-    raw = _mapping(strict_yaml.read(text, path.name), path.name)
-    fields.check_keys(raw, _KEYS, path.name)
+    raw = shipped.extending(path, _KEYS, seen)
     base = raw.pop("extends", None)
     if base is None:
         return raw
@@ -248,17 +239,11 @@ def _merged(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, An
     return made
 
 
-def _mapping(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SpectraError(f"{where}: got {type(value).__name__}, expected a mapping (key: value).")
-    return {str(key): item for key, item in value.items()}
-
-
 def _build(values: Mapping[str, Any], where: str) -> Recipe:
     made: dict[str, Any] = {}
     for key, value in values.items():
         if key in SECTIONS and value is not None:
-            made[key] = fields.build(SECTIONS[key], _mapping(value, f"{where}, {key}"), key)
+            made[key] = fields.build(SECTIONS[key], fields.mapping(value, f"{where}, {key}"), key)
         elif key in _TEXTS:
             made[key] = fields.convert(value, str, key)
     for key in ("model", "train", "decay"):

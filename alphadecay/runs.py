@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectra.atomic import write_text
+from spectra.atomic import make_folder, write_text
 from spectra.errors import SpectraError
 
 from . import recipes
@@ -68,10 +68,7 @@ def begin(out: Path, recipe: Recipe, count: Budget) -> None:
     Raises:
         SpectraError: the folder cannot be made or written to.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpectraError(f"Cannot make the folder {out}: {error.strerror or error}. Choose another.") from None
+    make_folder(out, "Choose another.")
     if not (out / RECIPE).exists() or not holds_run(out):
         write_text(out / BUDGET, json.dumps(asdict(count), indent=2) + "\n")
         write_text(out / RECIPE, recipes.to_yaml(recipe))

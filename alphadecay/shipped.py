@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from spectra.errors import SpectraError
 
-from . import fields
+from . import fields, strict_yaml
 
 
 def names(folder: Path) -> list[str]:
@@ -28,7 +30,27 @@ def read(name: str, folder: Path, what: str) -> tuple[str, Path]:
                 f"No {what} {name!r}. {fields.nearest(name, known)} A file of yours: name it by its path."
             )
         path = folder / f"{name}.yaml"
+    return text(path, what), path
+
+
+def text(path: Path, what: str) -> str:
+    """What stands in a file; raises `SpectraError` where it is not there, or not text."""
     try:
-        return path.read_text(encoding="utf-8"), path
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpectraError(f"Cannot read {what} {path}: {error}. Expected a YAML file in UTF-8.") from None
+
+
+def extending(path: Path, known: Iterable[str], seen: tuple[Path, ...]) -> dict[str, Any]:
+    """The mapping in a recipe's file, which may extend another; `seen`: the files that extend this one, resolved as `path` is.
+
+    Raises:
+        SpectraError: the file extends itself, is not YAML or no mapping, or has a key that is not known.
+    """
+    if path in seen:
+        raise SpectraError(
+            f"{path.name} extends itself, by way of {', '.join(p.name for p in seen)}. Break the circle."
+        )
+    made = fields.mapping(strict_yaml.read(text(path, "recipe"), path.name), path.name)
+    fields.check_keys(made, known, path.name)
+    return made

@@ -120,15 +120,15 @@ def load(name: str) -> Study:
 
 def from_yaml(text: str, where: str, name: str) -> Study:
     """A study from its text; `where` names it in messages, `name` is taken where the text has none."""
-    values = _mapping(strict_yaml.read(text, where), where)
-    recipe = _mapping(values.get("recipe", {}), f"{where}, recipe")
-    parts = _mapping(values.get("parts", {}), f"{where}, parts")
-    arms = _mapping(values.get("arms", {}), f"{where}, arms")
+    values = fields.mapping(strict_yaml.read(text, where), where)
+    recipe = fields.mapping(values.get("recipe", {}), f"{where}, recipe")
+    parts = fields.mapping(values.get("parts", {}), f"{where}, parts")
+    arms = fields.mapping(values.get("arms", {}), f"{where}, arms")
     made = {
         "name": name,
         **values,
-        "recipe": {key: _mapping(value, f"{where}, recipe.{key}") for key, value in recipe.items()},
-        "arms": {key: _mapping(value, f"{where}, arms.{key}") for key, value in arms.items()},
+        "recipe": {key: fields.mapping(value, f"{where}, recipe.{key}") for key, value in recipe.items()},
+        "arms": {key: fields.mapping(value, f"{where}, arms.{key}") for key, value in arms.items()},
         "parts": {key: _part(value, f"{where}, parts.{key}") for key, value in parts.items()},
     }
     if not parts or not arms:
@@ -160,18 +160,12 @@ def to_yaml(study: Study) -> str:
 
 
 def _part(value: object, where: str) -> Part:
-    values = _mapping(value, where)
+    values = fields.mapping(value, where)
     fields.check_keys(values, ("change", "bases"), where)
     bases = {}
-    for arm, listed in _mapping(values.get("bases", {}), f"{where}.bases").items():
+    for arm, listed in fields.mapping(values.get("bases", {}), f"{where}.bases").items():
         found: tuple[float, ...] = fields.convert(listed, tuple[float, ...], f"{where}.bases.{arm}")
         if not found or len(set(found)) != len(found) or not all(math.isfinite(b) and b >= 0 for b in found):
             raise SpectraError(f"{where}.bases.{arm} = {listed!r}: expected a list of different numbers of at least 0.")
         bases[arm] = tuple(sorted(found))
-    return Part(change=_mapping(values.get("change", {}), f"{where}.change"), bases=bases)
-
-
-def _mapping(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SpectraError(f"{where}: got {type(value).__name__}, expected a mapping (key: value).")
-    return {str(key): item for key, item in value.items()}
+    return Part(change=fields.mapping(values.get("change", {}), f"{where}.change"), bases=bases)

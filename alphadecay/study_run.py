@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spectra.atomic import write_text
+from spectra.atomic import make_folder, write_text
 from spectra.errors import SpectraError
 
 from . import study_cell, study_plan
@@ -52,10 +52,7 @@ def begin(out: Path, study: Study) -> None:
     Raises:
         SpectraError: it holds another study, or cannot be written to.
     """
-    try:
-        (out / CELLS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpectraError(f"Cannot make the folder {out}: {error.strerror or error}. Choose another.") from None
+    make_folder(out / CELLS, "Choose another.")
     path = out / STUDY
     if path.exists() and not same_runs(study_of(out), study):
         raise SpectraError(

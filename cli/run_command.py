@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -67,13 +66,14 @@ def run(
         return
     chosen = experiment.load(name) if name is not None else experiment_run.experiment_of(folder or Path())
     cells = experiment_plan.cells(chosen)
-    run_terminal.print_plan(chosen, cells, whole=dry_run)
+    estimates = [experiment_estimate.estimate(chosen, cell) for cell in cells]
+    run_terminal.print_plan(chosen, cells, estimates, whole=dry_run)
     if dry_run:
         return
     if folder is None:
         raise SpectraError("--out is missing: name the folder that cells are written to (or --dry-run to see them).")
     if engine == "local":
-        experiment_estimate.check_memory(chosen, cells)
+        experiment_estimate.check_memory(chosen, cells, estimates)
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     say = (lambda _: None) if quiet else _say
@@ -87,7 +87,7 @@ def run(
         typer.echo(f"what was done is in {folder}; the same command goes on", err=True)
         raise
     found = experiment_results.write_summary(folder)
-    summary_terminal.print_summary(json.loads(found.read_text(encoding="utf-8")))
+    summary_terminal.print_summary(experiment_results.read_summary(found))
     run_terminal.print_done(done, cells, folder)
     if done.failed or done.blocked:
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ from . import terminal
 
 if TYPE_CHECKING:
     from plasticity.experiment import Experiment
+    from plasticity.experiment_estimate import Estimate
     from plasticity.experiment_plan import Cell
     from plasticity.experiment_run import Done
 
@@ -36,7 +37,7 @@ def print_names() -> None:
     console.print(Text("\nplasticity run NAME --dry-run lists the cells of one, with what they cost."))
 
 
-def print_plan(experiment: Experiment, cells: Sequence[Cell], *, whole: bool) -> None:
+def print_plan(experiment: Experiment, cells: Sequence[Cell], estimates: Sequence[Estimate], *, whole: bool) -> None:
     """Cells by kind, GPU time and memory; `whole`: every cell by its number, too."""
     from plasticity import experiment_estimate as costs
 
@@ -45,7 +46,6 @@ def print_plan(experiment: Experiment, cells: Sequence[Cell], *, whole: bool) ->
     for line in (experiment.description, f"source: {experiment.source}" if experiment.source else ""):
         if line:
             console.print(Text(line))
-    estimates = [costs.estimate(experiment, cell) for cell in cells]
     if whole:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("cell", justify="right")

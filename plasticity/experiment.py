@@ -220,7 +220,7 @@ def load(name: str) -> Experiment:
 
 def from_yaml(text: str, where: str, name: str) -> Experiment:
     """An experiment from its text; `where` names it in messages, `name` is taken where the text has none."""
-    values = _mapping(strict_yaml.read(text, where), where)
+    values = fields.mapping(strict_yaml.read(text, where), where)
     fields.check_keys(values, fields.names_of(Experiment), where)
     made: dict[str, Any] = {"name": name, **values}
     grids = made.get("pretrain", [])
@@ -232,7 +232,7 @@ def from_yaml(text: str, where: str, name: str) -> Experiment:
             entries = {str(task): {} for task in entries}
         made[key] = {
             label: _section(kind, one or {}, f"{where}, {key}.{label}")
-            for label, one in _mapping(entries, f"{where}, {key}").items()
+            for label, one in fields.mapping(entries, f"{where}, {key}").items()
         }
     sections = {
         "finetune": Tune,
@@ -276,10 +276,4 @@ def _check_grid(where: str, grid: Mapping[str, Any], seeds: tuple[int, ...]) -> 
 
 
 def _section(cls: type, value: object, where: str) -> Any:
-    return fields.build(cls, _mapping(value, where), where)
-
-
-def _mapping(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SpectraError(f"{where}: got {type(value).__name__}, expected a mapping (key: value).")
-    return {str(key): item for key, item in value.items()}
+    return fields.build(cls, fields.mapping(value, where), where)

@@ -158,16 +158,11 @@ def _before(job: Job, where: Path, say: Say) -> dict[str, Any]:
 
 def _tune(job: Job, where: Path, say: Say) -> dict[str, Any]:
     """Fine-tune, score, and score what it may have forgotten."""
-    from dataclasses import replace
-
-    from plasticity.experiment_plan import SCRATCH, tuning
     from plasticity.finetune import finetune
+    from plasticity.finetune_config import from_values
 
     cell, out = job.cell, job.out / "tuned" / job.cell.id
-    setting = {key.removeprefix("finetune."): value for key, value in cell.axes.items() if key.startswith("finetune.")}
-    scratch = cell.axes.get("start") == SCRATCH
-    config = tuning(job.experiment, cell.base, cell.task, setting, scratch=scratch)
-    config = replace(config, model=checkpoint_of(job.out, cell))
+    config = from_values({**cell.config["finetune"], "model": checkpoint_of(job.out, cell)})
     done = finetune(config, out, resume=out.exists(), message=_telling(cell, say))
     made: dict[str, Any] = {"train_loss": done.train_loss, "steps": done.steps, "finetune_seconds": done.seconds}
     made |= _scored(job, cell.config["evaluate"], str(done.checkpoint), where / "scores", say)

@@ -51,17 +51,20 @@ def total(estimates: Sequence[Estimate]) -> tuple[float, int]:
     return sum(known), len(estimates) - len(known)
 
 
-def check_memory(experiment: Experiment, cells: Sequence[Cell], available: float | None = None) -> None:
+def check_memory(
+    experiment: Experiment, cells: Sequence[Cell], estimates: Sequence[Estimate], available: float | None = None
+) -> None:
     """Refuse an experiment with a cell that can never fit.
 
     Args:
+        estimates: of the cells, in their order.
         available: GB; None: `resources.memory_gb`, else that of the GPU, else of this machine.
 
     Raises:
         SpectraError: names the largest cell, what it needs and what there is.
     """
     room = available or experiment.resources.memory_gb or memory_here()
-    needs = [(estimate(experiment, cell).memory_gb or 0.0, cell) for cell in cells]
+    needs = [(found.memory_gb or 0.0, cell) for found, cell in zip(estimates, cells, strict=True)]
     most, cell = max(needs, key=lambda pair: pair[0])
     if most > room:
         raise SpectraError(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from alphadecay.crew import Ended
+from alphadecay.crew import THREADS, Ended
 from plasticity import experiment_cell
 from plasticity.experiment import Resources
 from plasticity.experiment_cell import Job
@@ -19,7 +19,6 @@ from spectra.ray_connection import join
 
 RETRIES = 3  # times a cell is run again after its worker died
 Say = Callable[[str], None]
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class RayCrew:
@@ -42,7 +41,7 @@ class RayCrew:
             self.__exit__()
             raise
         self._limit = room if workers is None else min(workers, room)
-        environment = {"env_vars": dict.fromkeys(_THREADS, str(resources.threads))}
+        environment = {"env_vars": dict.fromkeys(THREADS, str(resources.threads))}
         self._task = self._ray.remote(
             num_cpus=resources.threads, num_gpus=resources.gpus, max_retries=RETRIES, runtime_env=environment
         )(_run)
@@ -109,5 +108,5 @@ def _run(job: Job) -> dict[str, Any]:
     """A task: one cell on as many threads as it was promised."""
     import torch
 
-    torch.set_num_threads(int(os.environ.get(_THREADS[0], "1")))
+    torch.set_num_threads(int(os.environ.get(THREADS[0], "1")))
     return experiment_cell.run(job, lambda _: None)

@@ -20,7 +20,7 @@ from plasticity import experiment_cell
 from plasticity.experiment import Experiment
 from plasticity.experiment_cell import Job
 from plasticity.experiment_plan import Cell
-from spectra.atomic import write_text
+from spectra.atomic import make_folder, write_text
 from spectra.errors import SpectraError
 
 RECIPE = "recipe.yaml"
@@ -59,10 +59,7 @@ def begin(out: Path, experiment: Experiment) -> None:
         raise SpectraError(
             f"{out} is not empty and holds no experiment (no {RECIPE}). Name a new folder with --out, or an experiment's."
         )
-    try:
-        (out / "cells").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpectraError(f"Cannot make the folder {out}: {error.strerror or error}. Choose another.") from None
+    make_folder(out / "cells", "Choose another.")
     path = out / RECIPE
     if path.exists() and experiment_of(out).name != experiment.name:
         raise SpectraError(

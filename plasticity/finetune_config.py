@@ -6,12 +6,13 @@ A recipe file has keys of `FinetuneConfig` (not those that name task, data or we
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alphadecay import fields, strict_yaml
+from alphadecay import fields, shipped
 from alphadecay.config import BUDGETS, DecayConfig, TrainConfig
 from plasticity.base_model import DEFAULT_MODEL
 from spectra.errors import SpectraError
@@ -90,6 +91,21 @@ def read_recipe(name: str) -> dict[str, Any]:
     return values
 
 
+def from_values(values: Mapping[str, Any]) -> FinetuneConfig:
+    """A configuration from plain values, sections as mappings; what is left out is the default.
+
+    Raises:
+        SpectraError: a key or a value that the configuration refuses.
+    """
+    rest = dict(values)
+    sections: dict[str, Any] = {
+        section: fields.build(cls, rest.pop(section, {}), section) for section, cls in SECTIONS.items()
+    }
+    hints = typing.get_type_hints(FinetuneConfig)
+    plain = {name: fields.convert(value, hints[name], name) for name, value in rest.items()}
+    return FinetuneConfig(**plain, **sections)
+
+
 def check_train(names: Iterable[str], where: str) -> None:
     """Refuse keys of `train` that do not exist, or have no effect in fine-tuning; `where` names the file or section.
 
@@ -140,20 +156,11 @@ def _find(name: str) -> Path:
 def _whole(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's mapping, with what it extends beneath."""
     path = path.resolve()
-    if path in seen:
-        raise SpectraError(
-            f"{path.name} extends itself, by way of {', '.join(p.name for p in seen)}. Break the circle."
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpectraError(f"Cannot read recipe {path}: {error}. Expected a YAML file in UTF-8.") from None
-    raw = _mapping(strict_yaml.read(text, path.name), path.name)
-    fields.check_keys(raw, ("extends", *_TEXTS, *top_names(), *SECTIONS), path.name)
+    raw = shipped.extending(path, ("extends", *_TEXTS, *top_names(), *SECTIONS), seen)
     base = raw.pop("extends", None)
     for key, cls in SECTIONS.items():
         if key in raw:
-            raw[key] = _mapping(raw[key], f"{path.name}, {key}")
+            raw[key] = fields.mapping(raw[key], f"{path.name}, {key}")
             if cls is TrainConfig:
                 check_train(raw[key], f"{path.name}, {key}")
             else:
@@ -162,9 +169,3 @@ def _whole(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return raw
     near = path.parent / str(base)
     return merge(_whole(near if near.is_file() else _find(str(base)), (*seen, path)), raw)
-
-
-def _mapping(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SpectraError(f"{where}: got {type(value).__name__}, expected a mapping (key: value).")
-    return {str(key): item for key, item in value.items()}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from alphadecay import runs
 from plasticity import trained_questions
 from plasticity.finetune_config import FinetuneConfig
+from plasticity.task_result import make_folder
 from spectra.atomic import write_text
 from spectra.errors import SpectraError
 
@@ -30,12 +31,7 @@ def check(config: FinetuneConfig, out: Path, *, resume: bool, say: Callable[[str
         SpectraError: the folder cannot be made; it holds a run and `resume` is not asked for; that run is none of
             `plasticity finetune`, was of another configuration, or is past the number of steps.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpectraError(
-            f"Cannot make the folder {out}: {error.strerror or error}. Name another with --out."
-        ) from error
+    make_folder(out)
     path = out / CONFIG
     if not runs.holds_run(out):
         if path.is_file():

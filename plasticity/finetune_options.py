@@ -13,6 +13,7 @@ from plasticity.finetune_config import (
     SECTIONS,
     FinetuneConfig,
     check_train,
+    from_values,
     merge,
     read_recipe,
     top_names,
@@ -60,13 +61,7 @@ def configure(
     ]
     if len(lengths) > 1:
         raise SpectraError(f"Got {' and '.join(lengths)}, expected one of them: both say how long to train.")
-    values = {**values, **given}
-    sections: dict[str, Any] = {
-        section: fields.build(cls, values.pop(section, {}), section) for section, cls in SECTIONS.items()
-    }
-    hints = typing.get_type_hints(FinetuneConfig)
-    plain = {name: fields.convert(value, hints[name], name) for name, value in values.items()}
-    return FinetuneConfig(**plain, **sections)
+    return from_values({**values, **given})
 
 
 def _meant(words: Sequence[str]) -> str:

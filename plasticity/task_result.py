@@ -9,7 +9,7 @@ from typing import Any
 
 from plasticity.result_file import ResultFile
 from plasticity.scores import ScoreValue
-from spectra.errors import SpectraError
+from spectra import atomic
 
 NAME = "result.json"
 FILE = ResultFile(
@@ -68,12 +68,7 @@ class TaskResult:
 
 def make_folder(out: Path) -> None:
     """The folder of an evaluation, once its inputs are known to be good; raises `SpectraError` where it cannot be made."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpectraError(
-            f"Cannot make the folder {out}: {error.strerror or error}. Name another with --out."
-        ) from error
+    atomic.make_folder(out, "Name another with --out.")
 
 
 def write_result(result: TaskResult, path: Path) -> None:

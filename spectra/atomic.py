@@ -40,6 +40,19 @@ def check_writable(path: Path) -> None:
         raise _refuse(path, error) from error
 
 
+def make_folder(path: Path, advice: str = "") -> None:
+    """A folder with those above it, unless it is there; `advice` ends the message where it cannot be made.
+
+    Raises:
+        SpectraError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sentence = f"Cannot make the folder {path}: {error.strerror or error}."
+        raise SpectraError(f"{sentence} {advice}".rstrip()) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole; errors as `write_whole`."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spectra.analysis import Listener, analyze
-from spectra.atomic import write_text
+from spectra.atomic import make_folder, write_text
 from spectra.checkpoint import open_checkpoint
 from spectra.errors import SpectraError
 from spectra.options import AnalysisOptions
@@ -61,10 +61,7 @@ def track_paths(
                 f"{path}: no trainer_state.json and no number in its name. Say the steps: --steps 100,200,..."
             )
     if keep is not None:
-        try:
-            keep.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SpectraError(f"Cannot make the folder {keep}: {error.strerror or error}.") from error
+        make_folder(keep)
     chosen = options or AnalysisOptions()
     series = []
     for path, step in zip(paths, known, strict=True):

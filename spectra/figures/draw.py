@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spectra.atomic import write_whole
+from spectra.atomic import make_folder, write_whole
 from spectra.errors import SpectraError
 from spectra.figures import style
 from spectra.track import Track
@@ -67,10 +67,7 @@ def _write(made: dict[str, Callable[[], Figure | None]], folder: Path, formats: 
 
     if formats not in FORMATS:
         raise SpectraError(f"Unknown format {formats!r}. Available: {', '.join(FORMATS)}.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpectraError(f"Cannot make the folder {folder}: {error.strerror or error}.") from error
+    make_folder(folder)
     written = []
     # No dates in the files: the same analysis gives the same bytes.
     metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[formats]

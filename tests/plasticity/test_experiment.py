@@ -208,9 +208,10 @@ def test_a_cell_that_can_never_fit_is_refused_with_the_estimate() -> None:
     chosen = experiment.load("section_4")
     known = [cell for cell in experiment_plan.cells(chosen) if cell.kind == "base"]
     cells = [cell for cell in known if cell.axes["decay.base"] == 0.1 and cell.axes["recipe"].startswith("llama2_")]
+    costs = [experiment_estimate.estimate(chosen, cell) for cell in cells]
     with pytest.raises(SpectraError, match=r"llama2_4b.* needs about 64\.0 GB .* there are 10\.0 GB"):
-        experiment_estimate.check_memory(chosen, cells, available=10.0)
-    experiment_estimate.check_memory(chosen, cells, available=70.0)
+        experiment_estimate.check_memory(chosen, cells, costs, available=10.0)
+    experiment_estimate.check_memory(chosen, cells, costs, available=70.0)
 
 
 def test_an_experiment_from_beginning_to_end_and_again(tmp_path: Path) -> None:
