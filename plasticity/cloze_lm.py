@@ -9,11 +9,11 @@ import math
 import os
 import random
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from plasticity.pace import Pace
 from spectra.errors import SpectraError
 
 Say = Callable[[str], None]
@@ -37,7 +37,7 @@ def language_model(model: Any, tokenizer: Any, *, batch_size: int, max_length: i
     class Loaded(HFLM):  # type: ignore[misc]
         scored = truncated = done = 0
         looked = False
-        said = time.monotonic()
+        pace = Pace(_EVERY_S)
 
         def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
             for texts, context, continuation in requests:  # texts: None for windows of a long text
@@ -66,9 +66,8 @@ def language_model(model: Any, tokenizer: Any, *, batch_size: int, max_length: i
             return super()._model_generate(context, *args, **kwargs)
 
         def _tell(self, count: int) -> None:
-            if time.monotonic() - self.said > _EVERY_S:
+            if self.pace.due():
                 say(f"lm-eval: {self.done:,}{f' of {self.scored:,}' if self.scored else ''} texts done")
-                self.said = time.monotonic()
             self.done += count
 
     return Loaded(

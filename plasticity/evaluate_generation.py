@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from plasticity.evaluate_config import (
     needs_samples,
 )
 from plasticity.grading import Graded
+from plasticity.pace import Pace
 from plasticity.profiles import Profile, profile
 from plasticity.task_result import Part, TaskResult, make_folder
 from spectra.errors import SpectraError
@@ -39,7 +39,6 @@ NO_SAMPLES = "no samples were drawn (--samples 16)"
 NO_REWARD_MODEL = "no reward model was named (--reward-model)"
 UNKNOWN = "plasticity evaluate has no score of this name (the task's header asks for it)"
 _WITH_REWARDS = ("rm", "orm_score")
-_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,15 +204,14 @@ def _check_files(
 
 def _listener(name: str, say: Say) -> Callable[[Progress | RewardProgress], None]:
     """A line now and then: how far, and how long it still takes."""
-    told, first = time.monotonic(), 0
+    pace, first = Pace(), 0
 
     def listen(progress: Progress | RewardProgress) -> None:
-        nonlocal told, first
+        nonlocal first
         first = first or progress.done - 1
         last = progress.done == progress.total
-        if not last and time.monotonic() - told < _EVERY_SECONDS:
+        if not pace.due() and not last:
             return
-        told = time.monotonic()
         left = progress.seconds / max(1, progress.done - first) * (progress.total - progress.done)
         say(
             f"{name}: {progress.done:,} of {progress.total:,} questions, {progress.seconds:.0f} s"
@@ -240,12 +238,10 @@ def _rewards(run: _Run, drawn: Mapping[str, Generation], reward: RewardModel | N
 
 
 def _grade(run: _Run, name: str, made: Generation, rewards: Mapping[str, Sequence[float]] | None) -> list[Graded]:
-    told = time.monotonic()
+    pace = Pace()
 
     def listen(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _EVERY_SECONDS:
-            told = time.monotonic()
+        if pace.due():
             run.say(f"{name}: answers of {done:,} of {total:,} questions judged")
 
     return grading.grade(run.loaded.items, made.answers, run.profile, rewards=rewards, listener=listen)

@@ -20,6 +20,7 @@ from plasticity import experiment_cell
 from plasticity.experiment import Experiment
 from plasticity.experiment_cell import Job
 from plasticity.experiment_plan import Cell
+from plasticity.pace import Pace
 from spectra.atomic import make_folder, write_text
 from spectra.errors import SpectraError
 
@@ -262,9 +263,8 @@ class _Heard:
     """What cells say, a line every so often in all: many cells would say too much."""
 
     def __init__(self, say: Say) -> None:
-        self._say, self._told = say, time.monotonic()
+        self._say, self._pace = say, Pace(_EVERY_SECONDS)
 
     def __call__(self, text: str) -> None:
-        if time.monotonic() - self._told >= _EVERY_SECONDS:
-            self._told = time.monotonic()
+        if self._pace.due():
             self._say(text)

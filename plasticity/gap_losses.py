@@ -5,7 +5,6 @@ Shapes: B windows of T tokens at once; P pieces, a piece being what stands of on
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphadecay.data_windows import IGNORED, Windows
+from plasticity.pace import Pace
 from spectra.errors import SpectraError
 
 Floats = npt.NDArray[np.float64]
@@ -118,15 +118,13 @@ def _split(windows: Windows, i: int, losses: Floats) -> tuple[Ints, Ints, Floats
 
 def reporter(say: Callable[[str], None], total: int) -> Callable[[int], None]:
     """Says every few seconds how far it is and how long it will take; to be told of every few windows done."""
-    began = told = time.monotonic()
-    done = 0
+    pace, done = Pace(_MESSAGE_S), 0
 
     def report(more: int) -> None:
-        nonlocal told, done
-        done, now = done + more, time.monotonic()
-        if now - told >= _MESSAGE_S and done < total:
-            told = now
-            say(f"{done:,} of {total:,} windows, about {(now - began) / done * (total - done):.0f} s left")
+        nonlocal done
+        done += more
+        if done < total and pace.due():
+            say(f"{done:,} of {total:,} windows, about {pace.left(done, total):.0f} s left")
 
     return report
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticity import probe_tasks
+from plasticity.pace import Pace
 from plasticity.probe_config import ProbeConfig
 from plasticity.probe_data import ProbeData, load
 from plasticity.probe_embed import Embedded, address, embed, window_of
@@ -31,7 +32,6 @@ from plasticity.scores import mean_score
 from spectra.errors import SpectraError
 
 Say = Callable[[str], None]
-_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def _task(job: _Job, store: Store, config: ProbeConfig, say: Say) -> TaskProbe:
     labels, held = np.asarray(data.train.labels), np.asarray(data.test.labels)[job.tested]
     most = int(np.argmax(np.bincount(labels)))
     layers: list[Layer] = []
-    told = began = time.monotonic()
+    pace = Pace()
     for layer in range(store.layers):
         test = Labelled(x=store.layer(layer, [text.key for text in job.test]), y=held)
         fits = []
@@ -153,9 +153,8 @@ def _task(job: _Job, store: Store, config: ProbeConfig, say: Say) -> TaskProbe:
             )
             fits.append(fit(train, validation, test, config.c_grid, config.max_iter))
         layers.append(summary(layer, config.seeds, fits))
-        if time.monotonic() - told > _EVERY_SECONDS:
-            told = time.monotonic()
-            left = (told - began) / (layer + 1) * (store.layers - layer - 1)
+        if pace.due():
+            left = pace.left(layer + 1, store.layers)
             say(f"{data.task.name}: layer {layer} of {store.layers - 1} probed, about {left:.0f} s left")
     return TaskProbe(
         task=data.task.name, task_version=data.task.version, classes=data.classes,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plasticity.pace import Pace
 from plasticity.probe_config import ProbeConfig
 from plasticity.probe_encode import Encoded
 from plasticity.probe_extract import CONVENTION, Extractor
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 _SHARD_TEXTS = 512
 _SHARD_SECONDS = 30.0
-_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ def _extract(texts: Sequence[Encoded], store: Store, base: BaseModel, config: Pr
     if not harmless:
         say("padding changes this model's embeddings: only texts of one length go together")
     say(f"extracting {len(texts):,} texts, {first.nbytes * len(texts) / 2**20:,.0f} MB, into {store.folder}")
-    began = told = kept = time.monotonic()
+    pace, kept = Pace(), Pace(_SHARD_SECONDS)
     total, done = sum(len(text.ids) for text in texts), 0
     waiting: list[tuple[list[str], Floats]] = []
     for batch in extractor.batches([len(text.ids) for text in texts]):
@@ -149,13 +149,11 @@ def _extract(texts: Sequence[Encoded], store: Store, base: BaseModel, config: Pr
         _check_finite(rows, config.model, base.model.dtype)
         waiting.append(([texts[i].key for i in batch], rows))
         done += sum(len(texts[i].ids) for i in batch)
-        now = time.monotonic()
-        if sum(len(keys) for keys, _ in waiting) >= _SHARD_TEXTS or now - kept > _SHARD_SECONDS:
+        if kept.due() or sum(len(keys) for keys, _ in waiting) >= _SHARD_TEXTS:
             _keep(store, waiting)
-            waiting, kept = [], now
-        if now - told > _EVERY_SECONDS:
-            told = now
-            say(f"{done:,} of {total:,} tokens, about {(now - began) / done * (total - done):.0f} s left")
+            waiting, kept = [], Pace(_SHARD_SECONDS)
+        if pace.due():
+            say(f"{done:,} of {total:,} tokens, about {pace.left(done, total):.0f} s left")
     if waiting:
         _keep(store, waiting)
 
