@@ -32,6 +32,7 @@ _NOT_COMPARABLE = (
     "the bases have different tokenizers: losses, gaps and what is chosen by them are not comparable (nats a token of "
     "different tokens)."
 )
+_TOGETHER = "Bases of all lines together: what else differs between the lines moves it too."
 _BY_LOSS = frozenset({"eval_loss", "gap"})
 
 
@@ -49,6 +50,7 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
     numbers = experiment_bases.measures(bases)
     known = experiment_bases.tokenizers(found, bases)
     mixed = {label for label, tokenizers in known.items() if len(tokenizers) > 1}
+    several = len(set().union(*known.values())) > 1
     lines = families(found, numbers)
     statistics: dict[str, list[dict[str, Any]]] = {
         "comparisons": [], "correlations": [], "optimum": [], "tradeoffs": [], "pairs": [],
@@ -74,6 +76,9 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
     statistics["pairs"] = (
         _tried(found, together.label, partial(experiment_pairs.pairs, together, table, draws=draws)) or []
     )
+    if len(lines) > 1:  # figures 10 and 25 are over the bases of all groups
+        pooled = _tried(found, together.label, partial(experiment_statistics.correlations, together, table)) or []
+        statistics["correlations"] += [_warned(one | {"remark": _TOGETHER}, "correlations", several) for one in pooled]
     for base in bases:
         if mixed.intersection(base["families"]):
             base["warning"] = _NOT_COMPARABLE
@@ -84,7 +89,7 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
         "points": points(found.runs, draws=draws), "loss": _losses(lines, mixed), "statistics": statistics, "findings": said,
         "provenance": _provenance(found),
     }  # fmt: skip
-    made["warnings"] = [*found.warnings, *_warnings(found, known)]
+    made["warnings"] = [*found.warnings, *_warnings(found, known, several)]
     return dict(plain(made))
 
 
@@ -234,9 +239,9 @@ def _provenance(found: Found) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _warnings(found: Found, known: Mapping[str, set[str]]) -> list[str]:
+def _warnings(found: Found, known: Mapping[str, set[str]], several: bool) -> list[str]:
     made = [f"{label}: {_NOT_COMPARABLE}" for label, tokenizers in known.items() if len(tokenizers) > 1]
-    if len(set().union(*known.values())) > 1 and not made:
+    if several and not made:
         made.append(f"Between groups, not within them, {_NOT_COMPARABLE}")
     seeds = Counter(base.place.key for base in found.bases)
     tuned = Counter((run.place.key, run.task, str(run.setting)) for run in found.runs)

@@ -164,7 +164,7 @@ def _correlations(found: Sequence[Entry]) -> Table:
         rows.append(
             [str(one["group"]), predictor(str(one["of"])), one["with"], setting_label(one.get("setting")),
              pearson.get("value"), _interval(pearson.get("loo_range")), spearman.get("value"), _interval(spearman.get("loo_range")),
-             pearson.get("n"), _remarks(pearson.get("why"), one.get("warning"))]
+             pearson.get("n"), _remarks(pearson.get("why"), one.get("remark"), one.get("warning"))]
         )  # fmt: skip
     return Table(id="correlations-table", columns=columns, rows=rows)
 

@@ -405,6 +405,31 @@ def test_given_bases_without_an_axis_are_compared_by_name(tmp_path: Path) -> Non
     ]
 
 
+def test_correlations_are_given_a_line_and_over_all_lines_together(tmp_path: Path) -> None:
+    text = """
+name: lines
+pretrain: {recipe: tiny, grid: {decay.base: [0, 0.1, 1.0], train.lr: [0.001, 0.003]}}
+tasks: [toy_arithmetic]
+evaluate: {before: false}
+"""
+    right = {(0, 0.001): 20, (0.1, 0.001): 30, (1.0, 0.001): 40, (0, 0.003): 60, (0.1, 0.003): 55, (1.0, 0.003): 50}
+
+    def of(cell: Cell) -> int:
+        return right[cell.base.axes["decay.base"], cell.base.axes["train.lr"]]
+
+    experiment_folder.write(
+        tmp_path, text, flags=lambda cell: [int(n < of(cell)) for n in range(100)],
+        measured=lambda cell: {"loss": 3 + of(cell) ** 2 / 1e4},
+    )  # fmt: skip
+    made = [c for c in summarise(tmp_path, draws=DRAWS)["statistics"]["correlations"] if c["of"] == "eval_loss"]
+    found = {c["group"]: c for c in made}
+    assert len(made) == 3 and [c["pearson"]["n"] for c in made] == [3, 3, 6]
+    x = np.array(list(right.values()))
+    assert found["all bases"]["pearson"]["value"] == pytest.approx(np.corrcoef(x, 3 + x**2 / 1e4)[0, 1])
+    assert "all lines together" in found["all bases"]["remark"]
+    assert not any("remark" in c for c in made if c["group"] != "all bases")
+
+
 def test_places_of_given_and_of_two_axes() -> None:
     given = {"a": {"decay.base": 0.1, "seed": 1}, "b": {"decay.base": 0.1, "seed": 2}, "c": {}}
     found = places(given, "decay.base", {}, {})
