@@ -159,16 +159,15 @@ def _table(
     family: Family, task: str, settings: Sequence[Mapping[str, Any]]
 ) -> tuple[str, dict[str, dict[int, Floats]]]:
     """Main score and name -> seed -> (Q,); a place that lacks one of the settings, or a seed that does, is left out."""
-    runs = {
-        name: [run for run in found if run.task == task and dict(run.setting) in [dict(s) for s in settings]]
-        for name, found in family.runs.items()
-    }
-    every = [run for found in runs.values() for run in found]
+    every = [run for found in family.runs.values() for run in found if run.task == task]
     score = main_score(every[0]) if every else ""
-    runs = {name: [run for run in found if score in run.tested.tables] for name, found in runs.items()}
-    common = shared([run.tested.tables[score] for found in runs.values() for run in found])
+    common = shared([run.tested.tables[score] for run in every if score in run.tested.tables])
+    wanted = [dict(setting) for setting in settings]
     made: dict[str, dict[int, Floats]] = {}
-    for name, found in runs.items():
+    for name, of_name in family.runs.items():
+        found = [
+            run for run in of_name if run.task == task and score in run.tested.tables and dict(run.setting) in wanted
+        ]
         for seed, of_seed in units(found, family.by_base).items():
             has = {json.dumps(dict(run.setting), sort_keys=True) for run in of_seed}
             if common and len(has) == len(settings):

@@ -53,7 +53,7 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
     several = len(set().union(*known.values())) > 1
     lines = families(found, numbers)
     statistics: dict[str, list[dict[str, Any]]] = {
-        "comparisons": [], "correlations": [], "optimum": [], "tradeoffs": [], "pairs": [],
+        "comparisons": [], "correlations": [], "optimum": [], "best_settings": [], "tradeoffs": [], "pairs": [],
     }  # fmt: skip
     said: list[dict[str, Any]] = []
     axis = found.experiment.axis if found.axis == BASE else found.axis  # a finding says what it would take
@@ -150,6 +150,7 @@ def _statistics(found: Found, family: Family, table: Sequence[Scores], draws: in
         "comparisons": lambda: experiment_statistics.comparisons(family, table, draws=draws),
         "correlations": lambda: experiment_statistics.correlations(family, table),
         "optimum": lambda: experiment_statistics.optima(family, table, draws=draws),
+        "best_settings": lambda: experiment_statistics.best_settings(family, table, draws=draws),
         "tradeoffs": lambda: experiment_statistics.tradeoffs(family, table, draws=draws),
     }
     return {name: _tried(found, family.label, work) or [] for name, work in kinds.items()}
@@ -160,7 +161,7 @@ def _warned(entry: dict[str, Any], kind: str, mixed: bool) -> dict[str, Any]:
     rests = (
         kind == "optimum"
         or (kind == "correlations" and entry["of"] in _BY_LOSS)
-        or (kind == "comparisons" and entry["reference_by"] == "loss")
+        or (kind in ("comparisons", "best_settings") and entry["reference_by"] == "loss")
     )
     return entry | {"warning": _NOT_COMPARABLE} if mixed and rests else entry
 

@@ -1,18 +1,20 @@
-"""Statistics of an experiment, family by family: comparisons with the loss-optimal base, correlations, the optimum, trade-offs."""
+"""Statistics of an experiment, family by family: comparisons with the loss-optimal base, correlations, optima, trade-offs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from plasticity import stats
 from plasticity.experiment_data import Run, Tested
-from plasticity.experiment_families import Family, Scores
+from plasticity.experiment_families import POOLED, Family, Scores
 from plasticity.experiment_points import MEAN
 from plasticity.stats_resample import DRAWS
-from plasticity.stats_result import Floats
+from plasticity.stats_result import Floats, listed
 
 LOSS = "eval_loss"
 
@@ -127,6 +129,43 @@ def optima(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) -> li
             "method": best.method, "status": best.status, "why": best.why,
         })  # fmt: skip
     return made
+
+
+def best_settings(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) -> list[dict[str, Any]]:
+    """Of every place the best setting of fine-tuning, and the mean over settings (figure 23), where there are several settings."""
+    made: list[dict[str, Any]] = []
+    single = [one for one in found if POOLED not in one.setting]
+    for task in dict.fromkeys(one.task for one in single):
+        of_task = {json.dumps(dict(one.setting), sort_keys=True): one for one in single if one.task == task}
+        some = next(iter(of_task.values()))
+        names = [name for name in family.runs if all(name in one.values for one in of_task.values())]
+        if len(of_task) < 2 or not names:
+            continue
+        control, by = reference(family, names)
+        gains = {name: {label: one.as_gain[name] for label, one in of_task.items()} for name in names}
+        best = stats.best_settings(gains, control, draws=draws)
+        partly = [
+            name for name in family.runs if name not in names and any(name in one.values for one in of_task.values())
+        ]
+        why = f"{best.why} Without all settings: {listed(partly)}.".strip() if partly else best.why
+        made += [
+            _about(family, some) | {
+                "setting": {}, "name": name, "x": family.x(name),
+                "settings": [dict(of_task[label].setting) for label in one.settings],
+                "value": some.sign * one.value, "mean": some.sign * one.mean, "chosen": _signed(one.chosen, some.sign),
+                "name_b": control, "x_b": family.x(control), "reference_by": by, "gain": one.against,
+                "n_settings": best.n_settings, "n_seeds": best.n_seeds, "status": best.status, "why": why,
+            }
+            for name, one in best.bases.items()
+        ]  # fmt: skip
+    return made
+
+
+def _signed(one: stats.Estimate, sign: int) -> stats.Estimate:
+    """A gain as measured: where lower is better, turned round."""
+    if sign > 0 or one.value is None:
+        return one
+    return replace(one, value=-one.value, ci95=None if one.ci95 is None else (-one.ci95[1], -one.ci95[0]))
 
 
 def tradeoffs(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ constant data are a status, never an error; input that cannot be paired is a `Sp
 
 from __future__ import annotations
 
+from plasticity.stats_best import BestSetting, BestSettings, best_settings
 from plasticity.stats_correlation import Correlation, kendall, pearson, spearman
 from plasticity.stats_optimum import Optimum, optimum
 from plasticity.stats_paired import (
@@ -25,6 +26,8 @@ from plasticity.stats_tasks import TaskMean, TradeOff, difference_over_tasks, me
 
 __all__ = [
     "Agreement",
+    "BestSetting",
+    "BestSettings",
     "Correlation",
     "Estimate",
     "Holm",
@@ -35,6 +38,7 @@ __all__ = [
     "TaskMean",
     "TradeOff",
     "agreement",
+    "best_settings",
     "difference_over_tasks",
     "holm_over_tasks",
     "kendall",

@@ -36,7 +36,8 @@ def tables(summary: Mapping[str, Any], frame: Frame) -> list[Table]:
     made = (
         _points(summary, frame), _comparisons(_mean_first(statistics.get("comparisons", ())), frame.title),
         _optimum(_mean_first(statistics.get("optimum", ()))), _correlations(_mean_first(statistics.get("correlations", ()))),
-        _bases(summary["bases"], frame), _runs(summary, frame), _failed(summary["failed"]),
+        _best_settings(_mean_first(statistics.get("best_settings", ())), frame.title), _bases(summary["bases"], frame),
+        _runs(summary, frame), _failed(summary["failed"]),
     )  # fmt: skip
     return [_telling(table) for table in made if table.rows]
 
@@ -136,6 +137,27 @@ def _optimum(found: Sequence[Entry]) -> Table:
              one.get("differ"), gain, [low, high], _remarks(one.get("why"), one.get("warning"))]
         )  # fmt: skip
     return Table(id="optimum-table", columns=columns, rows=rows)
+
+
+def _best_settings(found: Sequence[Entry], axis: str) -> Table:
+    interval = Column(title="95% interval", kind="interval")
+    columns = _columns(
+        _text("bases"), _text(axis), _text("task"), _text("score"), "mean over settings", "best setting", _text("which it is"),
+        "chosen on other questions", interval, _text("against"), "gain", interval, "settings", "seeds",
+        Column(title="remarks", kind="long"),
+    )  # fmt: skip
+    rows = []
+    for one in found:
+        chosen, low, high = estimate(one["chosen"])
+        gain, least, most = estimate(one["gain"])
+        said = _remarks(one["why"], *((one[key] or {}).get("why") for key in ("chosen", "gain")), one.get("warning"))
+        at, against = labels([one["x"], one["x_b"]], [one["name"], one["name_b"]])
+        which = " or ".join(setting_label(setting) for setting in one["settings"])
+        rows.append(
+            [str(one["group"]), at, one["task"], one["score"], one["mean"], one["value"], which, chosen, [low, high],
+             "" if one["gain"] is None else against, gain, [least, most], one["n_settings"], one["n_seeds"], said]
+        )  # fmt: skip
+    return Table(id="best-settings-table", columns=columns, rows=rows)
 
 
 def _shares(found: Mapping[str, float]) -> str:

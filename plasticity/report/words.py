@@ -223,6 +223,8 @@ def methods(summary: Summary) -> list[str]:
         found += [(one.get(key) or {}).get("method") for key in ("paired", "mcnemar", "over_seeds")]
     for one in summary["statistics"].get("correlations", ()):
         found += [(one.get(key) or {}).get("method") for key in ("pearson", "spearman")]
+    for one in summary["statistics"].get("best_settings", ()):
+        found += [(one.get(key) or {}).get("method") for key in ("chosen", "gain")]
     for one in summary["statistics"].get("optimum", ()):
         found += [one.get("method"), (one.get("difference") or {}).get("method")]
     return list(dict.fromkeys(str(method) for method in found if method))

@@ -281,6 +281,12 @@ def test_settings_are_apart_and_pooled_and_seeds_of_finetuning_count(tmp_path: P
     settings = [c["setting"] for c in found["statistics"]["comparisons"]]
     assert settings == [{POOLED: 2}, {"train.lr": 0.001}, {"train.lr": 0.002}]
     assert [c["paired"]["value"] for c in found["statistics"]["comparisons"]] == pytest.approx([0.4] * 3)
+    best = {entry["x"]: entry for entry in found["statistics"]["best_settings"]}
+    assert [(best[x]["value"], best[x]["mean"], best[x]["settings"]) for x in (0, 0.1)] == [
+        (pytest.approx(0.31), pytest.approx(0.27), [{"train.lr": 0.002}]),
+        (pytest.approx(0.71), pytest.approx(0.67), [{"train.lr": 0.002}]),
+    ]
+    assert best[0]["gain"] is None and best[0.1]["gain"]["value"] == pytest.approx(0.4, abs=0.02)  # halved at random
     unknown = [one["status"] for one in found["findings"] if one["claim"] in {"probes", "rank", "gap"}]
     assert unknown == ["not measured"] * 3
 

@@ -228,7 +228,8 @@ def test_what_the_program_writes_is_what_the_page_reads(real: Path) -> None:
     assert data["axis"]["labels"] == ["0", "0.1", "1"] and data["lines"] == ["tiny"]
     assert data["settings"] == ["train.lr 0.0001", "train.lr 0.0003"]
     assert {row["id"] for row in data["tables"]} == {
-        f"{name}-table" for name in ("points", "comparisons", "optimum", "correlations", "bases", "runs")
+        f"{name}-table"
+        for name in ("points", "comparisons", "optimum", "correlations", "best-settings", "bases", "runs")
     }
     assert "Responses that could not be read: 28" in text and "responses cannot be read (SpectraError)" in text
     assert "Responses of 28 runs cannot be read: see Cells." in text and "No responses" not in text
