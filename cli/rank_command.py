@@ -48,10 +48,16 @@ def rank(
         ),
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Most tokens of a response.")] = 1024,
+    reward_model: Annotated[
+        str | None, typer.Option(help="What judges the responses of a task of safety.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the fine-tuning, and of the draws of questions.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="New folder for the result. [default: evaluations/rank-TASK]", show_default=False),
+        typer.Option(
+            help="Folder for the result; an interrupted ranking in it goes on. [default: evaluations/rank-TASK]",
+            show_default=False,
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -68,7 +74,7 @@ def rank(
     config = RankConfig(
         models=tuple(models), task=task, budget=budget, limit=limit, probes=probes, probe_limit=probe_limit,
         data=_text(data), tasks_dir=_text(tasks_dir), recipe=recipe, changes=tuple(changes or ()), max_tokens=max_tokens,
-        seed=seed,
+        reward_model=reward_model, seed=seed,
     )  # fmt: skip
     folder = (out if out is not None else Path("evaluations") / f"rank-{task}").expanduser()
     known = experiment.expanduser() if experiment is not None else None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from plasticity import experiment_bases, stats
+from plasticity import experiment_bases, rank_folder, stats
 from plasticity.experiment_answers import shared
 from plasticity.experiment_data import PRETRAINED, Base, Found, Run, main_score, read
 from plasticity.experiment_families import LOWER_IS_BETTER
@@ -28,7 +28,7 @@ from plasticity.rank_result import (
     signal,
     write,
 )
-from plasticity.rank_signals import Measured, RankConfig, Say, measure
+from plasticity.rank_signals import Measured, RankConfig, Say, check_task, measure
 from plasticity.stats_ranking import Agreement
 from plasticity.stats_resample import DRAWS
 from plasticity.stats_result import Floats
@@ -54,28 +54,24 @@ class Full:
 
 
 def rank(config: RankConfig, out: Path, *, experiment: Path | None = None, message: Say | None = None) -> RankResult:
-    """Measure every candidate, rank them, and write `rank.json` into the folder `out`.
+    """Measure every candidate, rank them, and write `rank.json` into the folder `out`. Interrupted, the same call goes on.
 
     Args:
         experiment: the folder of a finished experiment with the same task; its bases may be named as candidates.
 
     Raises:
-        SpectraError: a candidate cannot be read or fine-tuned, the folder holds something, the experiment has not the task.
+        SpectraError: a candidate cannot be read or fine-tuned, the folder holds another
+            ranking or something else, the experiment has not the task.
     """
-    from plasticity.task_result import make_folder
-
     began, say = time.perf_counter(), message or (lambda _: None)
     full = measured_in_full(read(experiment), config.task) if experiment is not None else None
-    if out.exists() and any(out.iterdir()):
-        raise SpectraError(f"{out} is not empty. Name a new folder with --out.")
-    make_folder(out)
+    check_task(config)
+    rank_folder.begin(dataclasses.asdict(config), out, say)
     found: dict[str, Measured] = {}
     for number, model in enumerate(config.models):
         say(f"candidate {number + 1} of {len(config.models)}: {model}")
         path = full.checkpoints.get(model, model) if full is not None else model
-        where = out / f"candidate-{number + 1}"
-        make_folder(where)
-        found[model] = measure(path, config, where, say)
+        found[model] = measure(path, config, rank_folder.claim(out / f"candidate-{number + 1}", path), say)
     gains, sign = _gains(found)
     drawn = draw(gains, seed=config.seed) if gains else None
     signals = _signals(found, sign, config)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plasticity import rank_folder
 from plasticity.finetune_config import DEFAULT_RECIPE
 from plasticity.rank_result import SHORT
 from spectra.errors import SpectraError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from plasticity.experiment_answers import Table
 
 Say = Callable[[str], None]
+TUNED, SCORES = "tuned", "scores"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +28,14 @@ class RankConfig:
 
     Attributes:
         models: candidates: folders, hub ids; with an experiment its bases by name, too.
-        task: what they are to be fine-tuned on; generated answers or cloze.
+        task: what they are to be fine-tuned on.
         budget: share of the fine-tuning steps that each candidate gets; 0: no fine-tuning.
         limit: questions at most on which it is scored.
         probes: probe tasks; empty: no probes.
         probe_limit: texts a probe task and seed at most.
         data, tasks_dir, recipe, changes: of the fine-tuning, as `plasticity finetune` has them.
         max_tokens: most tokens of a response.
+        reward_model: what judges the responses of a task of safety.
         seed: of the fine-tuning, and of the draws.
     """
 
@@ -47,6 +50,7 @@ class RankConfig:
     recipe: str = DEFAULT_RECIPE
     changes: tuple[str, ...] = ()
     max_tokens: int = 1024
+    reward_model: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,9 +69,9 @@ class RankConfig:
         ):
             if value < least:
                 raise SpectraError(f"--{name} {value}: expected at least {least}.")
-        if not self.budget and (self.changes or self.recipe != DEFAULT_RECIPE):
+        if not self.budget and (self.changes or self.recipe != DEFAULT_RECIPE or self.reward_model):
             raise SpectraError(
-                "--set and --recipe are of the fine-tuning, and --budget 0 asks for none. Leave them out."
+                "--set, --recipe and --reward-model are of the fine-tuning, and --budget 0 asks for none. Leave them out."
             )
 
 
@@ -84,13 +88,40 @@ class Measured:
     steps: int = 0
 
 
+def check_task(config: RankConfig) -> None:
+    """Refuse a task that cannot be scored as asked, before any work is done.
+
+    Raises:
+        SpectraError: no such task; safety without a reward model, or another task with one.
+    """
+    if not config.budget:
+        return
+    from plasticity.tasks.registry import get
+
+    kind = get(config.task, Path(config.tasks_dir) if config.tasks_dir else None).header.kind
+    if (kind == "safety") != (config.reward_model is not None):
+        raise SpectraError(
+            f"{config.task} is scored by a harmfulness model: name one with --reward-model, such as "
+            "safepaca/absolute-harmfulness-predictor-redteam."
+            if kind == "safety"
+            else f"--reward-model is for tasks of safety; {config.task} is scored by its answers. Leave it out."
+        )
+
+
 def measure(model: str, config: RankConfig, out: Path, say: Say) -> Measured:
     """Every signal of a candidate; what is measured lies in `out`.
+
+    A candidate that was finished in `out` is not measured again, nor what was finished of one that was not.
 
     Raises:
         SpectraError: the checkpoint cannot be read, or not be fine-tuned on the task. A gap that cannot be measured (no run of ours
             around the checkpoint) is not known, and no error.
     """
+    known = rank_folder.measured(out)
+    if known is not None:
+        made = Measured(**known)
+        made.table = _table(out, made) if made.score else None
+        return made
     made = Measured()
     _spectra(model, out, made)
     if config.probes:
@@ -102,6 +133,8 @@ def measure(model: str, config: RankConfig, out: Path, say: Say) -> Measured:
         _short(model, config, out, made, say)
     else:
         made.why[SHORT] = "no budget"
+    rank_folder.finish(out, {name: value for name, value in vars(made).items() if name != "table"})
+    shutil.rmtree(out / TUNED, ignore_errors=True)
     return made
 
 
@@ -109,8 +142,10 @@ def _spectra(model: str, out: Path, made: Measured) -> None:
     import spectra
     from plasticity.spectra_numbers import spectra_numbers
 
-    analysis = spectra.analyze(model)
-    spectra.write_json(analysis, out / "analysis.json")
+    path = out / "analysis.json"
+    if not path.exists():
+        spectra.write_json(spectra.analyze(model), path)
+    analysis = spectra.read_json(path)
     found = {name: value for name, value in spectra_numbers(analysis).items() if name in ("pseudo_rank_qk", "alpha_sd")}
     made.values |= found
     made.why |= {name: "the checkpoint has no such matrices" for name, value in found.items() if value is None}
@@ -119,9 +154,10 @@ def _spectra(model: str, out: Path, made: Measured) -> None:
 def _probe(model: str, config: RankConfig, out: Path, made: Measured, say: Say) -> None:
     from plasticity.probe import probe
     from plasticity.probe_config import ProbeConfig
+    from plasticity.probe_result import NAME, read_result
 
-    asked = ProbeConfig(model=model, tasks=config.probes, limit=config.probe_limit)
-    result = probe(asked, out / "probe", message=say)
+    asked, path = ProbeConfig(model=model, tasks=config.probes, limit=config.probe_limit), out / "probe" / NAME
+    result = read_result(path) if path.exists() else probe(asked, path.parent, message=say)
     made.values["probe"] = statistics.fmean(task.best_layer.test_accuracy for task in result.tasks)
     made.tokenizer = result.checkpoint.get("tokenizer_sha256")
 
@@ -130,7 +166,7 @@ def _gap(model: str, out: Path, made: Measured, say: Say) -> None:
     from plasticity.gap import GapConfig, gap
 
     try:
-        found = gap(GapConfig(model=model), out / "gap", message=say)
+        found = gap(GapConfig(model=model), out / "gap", replace=True, message=say)
     except SpectraError as error:
         made.why |= dict.fromkeys(("gap", "loss"), str(error))
         return
@@ -140,8 +176,8 @@ def _gap(model: str, out: Path, made: Measured, say: Say) -> None:
 
 
 def _short(model: str, config: RankConfig, out: Path, made: Measured, say: Say) -> None:
-    """Fine-tune with a share of the steps, the schedule drawn together; score; delete the checkpoint."""
-    from plasticity import experiment_answers
+    """Fine-tune with a share of the steps, the schedule drawn together; score."""
+    from alphadecay import runs
     from plasticity.evaluate import evaluate
     from plasticity.evaluate_config import EvaluateConfig
     from plasticity.finetune import finetune
@@ -149,29 +185,33 @@ def _short(model: str, config: RankConfig, out: Path, made: Measured, say: Say) 
     from plasticity.tasks.registry import get
 
     task = get(config.task, Path(config.tasks_dir) if config.tasks_dir else None)
-    if task.header.kind == "safety":
-        raise SpectraError(
-            f"{config.task} is scored by a reward model, not greedily: rank has no score for it. Take another task."
-        )
     given = {"task": config.task, "model": model, "data": config.data, "tasks_dir": config.tasks_dir}
     words = config.changes if any(word.startswith(("train.seed=", "seed=")) for word in config.changes) else (
         *config.changes, f"train.seed={config.seed}",
     )  # fmt: skip
     whole = configure(given, words, task.training, config.recipe)
-    done = finetune(shortened(whole, config.budget), out / "tuned", message=say)
-    generated = task.header.kind == "generation"
-    asked = EvaluateConfig(
+    done = finetune(shortened(whole, config.budget), out / TUNED, resume=runs.holds_run(out / TUNED), message=say)
+    asked = EvaluateConfig.applying(
         task=config.task, model=str(done.checkpoint), data=config.data, tasks_dir=config.tasks_dir, limit=config.limit,
-        samples=0 if generated else None, max_tokens=config.max_tokens if generated else None,
+        samples=0, max_tokens=config.max_tokens, reward_model=config.reward_model,
     )  # fmt: skip
-    result = evaluate(asked, out / "scores", message=say)
-    scores = {name: dataclasses.asdict(score) for name, score in result.scores.items()}
+    result = evaluate(asked, out / SCORES, resume=(out / SCORES).exists(), message=say)
     made.score, made.steps = task.header.scores[0], done.steps
-    tables = experiment_answers.tables(experiment_answers.read(out / "scores" / "answers.jsonl"), [made.score])
-    made.table = experiment_answers.checked(tables, scores).get(made.score)
+    made.table = _table(out, made)
     made.values[SHORT] = result.scores[made.score].value
     made.tokenizer = result.checkpoint.get("tokenizer_sha256") or made.tokenizer
-    shutil.rmtree(out / "tuned")
+
+
+def _table(out: Path, made: Measured) -> Table | None:
+    """The answers by question, as `evaluate` left them in a candidate's folder."""
+    from plasticity import experiment_answers
+    from plasticity.task_result import read_result
+
+    scores = {
+        name: dataclasses.asdict(score) for name, score in read_result(out / SCORES / "result.json").scores.items()
+    }
+    tables = experiment_answers.tables(experiment_answers.read(out / SCORES / "answers.jsonl"), [made.score])
+    return experiment_answers.checked(tables, scores).get(made.score)
 
 
 def shortened(config: Any, budget: float) -> Any:

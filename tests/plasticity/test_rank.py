@@ -12,7 +12,7 @@ import typer
 from spectra_cli import rank_command, rank_terminal
 from typer.testing import CliRunner
 
-from plasticity import experiment_data
+from plasticity import experiment_data, rank_folder
 from plasticity.finetune_options import configure
 from plasticity.rank import agreements, measured_in_full
 from plasticity.rank import rank as measure
@@ -201,5 +201,77 @@ def test_the_command_measures_ranks_and_writes(tmp_path: Path) -> None:
     assert made["short"]["steps"] == {first: 2, second: 2} and made["short"]["n_questions"] == 8
     assert sum(made["combined"]["first"].values()) == pytest.approx(1.0)
     assert not (out / "candidate-1" / "tuned").exists() and (out / "candidate-1" / "scores" / "result.json").exists()
-    with pytest.raises(SpectraError, match="is not empty"):
+    with pytest.raises(SpectraError, match=r"already holds a rank\.json"):
         measure(RankConfig(models=(first, second), task="toy_arithmetic"), out)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_interrupted_ranking_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plasticity import evaluate, finetune
+
+    models = tuple(llamas(tmp_path))
+    asked = RankConfig(
+        models=models, task="toy_arithmetic", budget=0.5, limit=8, max_tokens=6, probe_limit=60,
+        changes=("train.steps=4", "train.batch_size=4", "train.precision=fp32"),
+    )  # fmt: skip
+    straight = measure(asked, tmp_path / "straight")
+    real, calls = evaluate.evaluate, []
+
+    def killed(config: Any, *args: Any, **more: Any) -> Any:
+        calls.append(config.model)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(config, *args, **more)
+
+    monkeypatch.setattr(evaluate, "evaluate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        measure(asked, tmp_path / "out")
+    tuned = []
+    real_tune = finetune.finetune
+    monkeypatch.setattr(
+        finetune, "finetune", lambda c, out, **m: (tuned.append(m["resume"]), real_tune(c, out, **m))[1]
+    )
+    said: list[str] = []
+    again = measure(asked, tmp_path / "out", message=said.append)
+    assert tuned == [True] and len(calls) == 3  # the first candidate is done, the second's fine-tuning too
+    assert any("going on with" in line for line in said)
+    assert again.signals == straight.signals and again.short == straight.short and again.combined == straight.combined
+    assert not list((tmp_path / "out").glob("candidate-*/tuned"))
+
+
+def test_a_folder_is_of_one_ranking_and_of_unchanged_candidates(tmp_path: Path) -> None:
+    out, said = tmp_path / "out", []
+    asked = {"task": "t", "limit": 8}
+    rank_folder.begin(asked, out, said.append)
+    rank_folder.begin(asked, out, said.append)
+    assert said == [f"going on with the ranking in {out}"]
+    with pytest.raises(SpectraError, match="other settings: limit was 8, is 9"):
+        rank_folder.begin(asked | {"limit": 9}, out, said.append)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"weights")
+    where = rank_folder.claim(out / "candidate-1", str(model))
+    assert rank_folder.claim(where, str(model)) == where and rank_folder.measured(where) is None
+    rank_folder.finish(where, {"values": {"probe": 0.5}})
+    assert rank_folder.measured(where) == {"values": {"probe": 0.5}}
+    (model / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(SpectraError, match="has changed since"):
+        rank_folder.claim(where, str(model))
+    (where / rank_folder.MEASURED).write_text("[")
+    with pytest.raises(SpectraError, match="cannot be read"):
+        rank_folder.measured(where)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(SpectraError, match="is not empty"):
+        rank_folder.begin(asked, tmp_path / "other", said.append)
+
+
+def test_safety_takes_a_reward_model_and_others_do_not(tmp_path: Path) -> None:
+    for task, judge, said in (
+        ("safety", None, "name one with --reward-model"),
+        ("toy_arithmetic", "m", "Leave it out"),
+    ):
+        with pytest.raises(SpectraError, match=said):
+            measure(RankConfig(models=("a", "b"), task=task, reward_model=judge), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
