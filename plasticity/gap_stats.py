@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from plasticity.stats_resample import DRAWS, counts
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-DRAWS = 2000
 LEAST_DOCUMENTS = 8  # on either side; with fewer, an interval over documents means nothing
 LEAST_EFFECTIVE = 3.0  # the same where one or two long ones have most of the tokens
-_CELLS = 4_000_000  # resampled documents at a time: bounded memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,11 @@ class Sums:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A difference of two mean losses in nats a token; `se` and `ci95` are None with too few units on a side."""
+    """A difference of two mean losses in nats a token.
+
+    `se` and `ci95` are None with too few units on a side; `ci95` also where no unit differs from another (`se` is 0 there), since an
+    interval of no width would say that it is known for sure.
+    """
 
     value: float
     se: float | None
@@ -72,15 +76,8 @@ class Draws:
         self.side, n = side, len(side.loss)
         rng = np.random.default_rng(key)
         features = np.stack([side.loss - side.mean * side.tokens, side.tokens], axis=1)  # (n, 2)
-        step = max(1, _CELLS // n)
-        sums = np.concatenate([_counts(rng, n, min(step, draws - at)) @ features for at in range(0, draws, step)])
+        sums = np.concatenate([block @ features for block in counts(rng, n, draws)])
         self.deviation: Floats = sums[:, 0] / sums[:, 1]
-
-
-def _counts(rng: np.random.Generator, n: int, rows: int) -> Floats:
-    """How often each of n units is drawn in each of so many resamples, (rows, n)."""
-    cells = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-    return np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
 
 
 def difference(first: Draws | None, second: Draws | None, value: float) -> Estimate:
@@ -90,7 +87,7 @@ def difference(first: Draws | None, second: Draws | None, value: float) -> Estim
     se = float(np.hypot(standard_error(first.side), standard_error(second.side)))
     moved = first.deviation - second.deviation
     if se == 0.0 or moved.std() == 0.0:
-        return Estimate(value=value, se=se, ci95=(value, value))
+        return Estimate(value=value, se=se, ci95=None)
     low, high = np.quantile(moved, (0.025, 0.975)) * _stretch(first.side, second.side, se) / moved.std()
     return Estimate(value=value, se=se, ci95=(value + float(low), value + float(high)))
 

@@ -1,7 +1,7 @@
 """Scores of sampled responses, each with a confidence interval by bootstrap over questions. Source: docs/methods, "Scores".
 
 A question is a list of samples in the order they were drawn. Ties go to the first. Intervals: percentile, 2000 seeded draws; of
-shares that are all 0 or all 1, where every draw is the same, Clopper and Pearson's exact one.
+shares that are all equal, where every draw is the same, exact ones.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from plasticity.stats_resample import DRAWS, means, percentile
+from plasticity.stats_result import Floats, Interval, is_constant
 from spectra.errors import SpectraError
 
 Equal = Callable[[str, str], bool]
-_DRAWS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,9 @@ class Sample:
 class ScoreValue:
     """A mean over `n` questions; value and interval are None where n = 0.
 
-    The interval is a bootstrap's; of a share (a score in [0, 1]) whose values are all 0 or all 1 it is Clopper and Pearson's: 0 of
-    100 right is 0 to 0.036. It has no width where other values are all equal: n = 1 of them, say, tells nothing of the spread.
+    The interval is a bootstrap's, which has no width where all values are equal. Of shares (scores in [0, 1]) that are all 0 or all
+    1 it is Clopper and Pearson's there, 0 of 100 right is 0 to 0.036; of shares that are all equal otherwise, what n equal ones
+    leave possible (`stats_proportion.constant_interval`); of equal numbers without limits (rewards) there is none.
     """
 
     value: float | None
@@ -50,16 +52,20 @@ def mean_score(values: Sequence[float], *, seed: int = 0, share: bool = True) ->
     """
     if not values:
         return ScoreValue(value=None, ci95=None, n=0)
-    x = np.asarray(values, dtype=float)
-    if share and x[0] in (0.0, 1.0) and (x == x[0]).all():
-        from plasticity.stats_proportion import proportion_interval
+    x = np.asarray(values, dtype=np.float64)
+    return ScoreValue(value=float(x.mean()), ci95=_interval(x, seed, share), n=len(x))
 
-        return ScoreValue(value=float(x[0]), ci95=proportion_interval(int(x.sum()), len(x)).ci95, n=len(x))
-    rng = np.random.default_rng(seed)
-    step = max(1, 2_000_000 // len(x))  # draws at a time: bounded memory
-    parts = [x[rng.integers(0, len(x), (min(step, _DRAWS - at), len(x)))].mean(axis=1) for at in range(0, _DRAWS, step)]
-    low, high = np.quantile(np.concatenate(parts), (0.025, 0.975))
-    return ScoreValue(value=float(x.mean()), ci95=(float(low), float(high)), n=len(x))
+
+def _interval(x: Floats, seed: int, share: bool) -> Interval | None:
+    if not is_constant(x):
+        return percentile(means(np.random.default_rng(seed), x[:, None], DRAWS)[:, 0])
+    if not share:
+        return None
+    from plasticity.stats_proportion import constant_interval, proportion_interval
+
+    if x[0] in (0.0, 1.0):
+        return proportion_interval(int(x.sum()), len(x)).ci95
+    return constant_interval(float(x[0]), len(x), (0.0, 1.0))
 
 
 def _filled(question: Question) -> Question:

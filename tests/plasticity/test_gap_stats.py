@@ -59,7 +59,7 @@ def test_effective_documents() -> None:
 def test_memory_is_bounded_without_changing_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     side = Sums(loss=np.arange(1.0, 21.0), tokens=np.full(20, 3.0))
     whole = Draws(side, (0,), 50)
-    monkeypatch.setattr("plasticity.gap_stats._CELLS", 7 * 20)
+    monkeypatch.setattr("plasticity.stats_resample._BLOCK", 7 * 20)
     assert np.array_equal(Draws(side, (0,), 50).deviation, whole.deviation)
 
 
@@ -71,9 +71,10 @@ def test_few_documents_get_no_interval() -> None:
     assert draws(one_long, (0,)) is None
 
 
-def test_documents_without_spread_get_an_interval_of_no_width() -> None:
+def test_documents_without_spread_get_no_interval() -> None:
+    """One of no width would say that the gap is known for sure."""
     flat = Sums(loss=np.full(9, 2.0), tokens=np.ones(9))
-    assert estimate(flat, flat, 0) == Estimate(value=0.0, se=0.0, ci95=(0.0, 0.0))
+    assert estimate(flat, flat, 0) == Estimate(value=0.0, se=0.0, ci95=None)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -195,9 +195,13 @@ def test_scores_are_those_of_a_slow_reference() -> None:
 
 def test_stated_results_at_the_edges() -> None:
     assert mean_score([]) == ScoreValue(value=None, ci95=None, n=0)
-    assert mean_score([0.25]) == ScoreValue(value=0.25, ci95=(0.25, 0.25), n=1)
-    assert mean_score([-0.5] * 9, share=False) == ScoreValue(value=-0.5, ci95=(-0.5, -0.5), n=9)
-    assert mean_score([1.0] * 9, share=False).ci95 == (1.0, 1.0)
+    one = mean_score([0.25])
+    assert (one.value, one.n) == (0.25, 1) and one.ci95 == pytest.approx((0.25 * 0.05, 0.25 + 0.75 * 0.95))
+    equal = mean_score([2 / 3] * 5)
+    rest = 1 - 0.05 ** (1 / 5)  # what another value can at most have as its share, none of five being one
+    assert equal.ci95 == pytest.approx((2 / 3 - rest * 2 / 3, 2 / 3 + rest / 3))
+    assert mean_score([-0.5] * 9, share=False) == ScoreValue(value=-0.5, ci95=None, n=9)
+    assert mean_score([1.0] * 9, share=False).ci95 is None
 
 
 @pytest.mark.parametrize("n", [1, 9, 100])
