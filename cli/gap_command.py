@@ -27,6 +27,13 @@ def gap(
         Path | None,
         typer.Option(help="Folder of the result. [default: evaluations/CHECKPOINT/gap]", show_default=False),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of another checkpoint's gap on the same corpus or files: compare both, window by window.",
+            show_default=False,
+        ),
+    ] = None,
     windows: Annotated[int, typer.Option(help="Windows drawn from either side, all where there are fewer.")] = 1024,
     bins: Annotated[int, typer.Option(help="Of the training order: a gap for windows seen early to late.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the windows drawn and of the intervals.")] = 0,
@@ -71,7 +78,8 @@ def gap(
         precision=precision,
     )  # fmt: skip
     folder = out.expanduser() if out is not None else None
-    done = measure(config, folder, message=None if quiet else _say)
+    other = against.expanduser() if against is not None else None
+    done = measure(config, folder, against=other, message=None if quiet else _say)
     gap_terminal.print_gap(done, folder or default_out(config, done.checkpoint["source"]))
 
 

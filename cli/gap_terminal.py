@@ -11,6 +11,9 @@ from rich.text import Text
 from . import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from plasticity.gap_result import Bin, GapResult, Interval
 
 _WIDTH = 120
@@ -35,9 +38,19 @@ def print_gap(result: GapResult, folder: Path) -> None:
         console.print(
             Text(f"loss on the older half of training minus the newer half {found.difference:+.4f}{interval}")
         )
+    if result.against is not None:
+        console.print(Text(_against(result.against)))
     for remark in result.remarks:
         console.print(Text(remark))
     terminal.print_written([folder / NAME, *(folder / name for name in result.files)])
+
+
+def _against(found: Mapping[str, Any]) -> str:
+    interval = f", 95% {_interval(found['ci95'])}" if found["ci95"] is not None else ""
+    return (
+        f"gap minus that of {found['folder']}, paired on {found['train_windows']:,} training and {found['val_windows']:,} "
+        f"validation windows: {found['difference']:+.4f}{interval}"
+    )
 
 
 def _seen(result: GapResult) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plasticity import gap_data, gap_losses, gap_stats
+from plasticity import gap_data, gap_losses, gap_paired, gap_stats
 from plasticity.gap_config import GapConfig
 from plasticity.gap_losses import Pieces
 from plasticity.gap_result import LOSSES, NAME, Bin, GapResult, Recency, Side, read_gap, write_gap
@@ -36,15 +36,24 @@ _WIDER = 1.25  # how much larger the error over windows may be than that over do
 _FEW = 30
 
 
-def gap(config: GapConfig, out: Path | None = None, *, replace: bool = False, message: Say | None = None) -> GapResult:
+def gap(
+    config: GapConfig,
+    out: Path | None = None,
+    *,
+    against: Path | None = None,
+    replace: bool = False,
+    message: Say | None = None,
+) -> GapResult:
     """Measure, and write `gap.json` and the losses it is made of into the folder `out` (None: `default_out`).
 
     Args:
+        against: folder of another checkpoint's gap on the same corpus or files: the two are compared too, window by window.
         replace: an earlier gap in that folder is written over.
 
     Raises:
         SpectraError: no run around the checkpoint, its data gone or changed, files that cannot be used, a tokenizer that does
-            not fit, a folder that holds a gap already or cannot be written.
+            not fit, a folder that holds a gap already or cannot be written, an `against` that is no gap, or
+            one on other windows (the gap itself is written then).
     """
     from plasticity.base_model import load_base
     from plasticity.devices import chosen
@@ -52,6 +61,8 @@ def gap(config: GapConfig, out: Path | None = None, *, replace: bool = False, me
 
     began = time.perf_counter()
     say = message or (lambda _: None)
+    if against is not None:
+        read_gap(against)
     device, dtype = chosen(config.device, config.precision)
     with tempfile.TemporaryDirectory(prefix="plasticity-gap-") as scratch:
         found = gap_data.open_data(config, Path(scratch), say)
@@ -67,7 +78,11 @@ def gap(config: GapConfig, out: Path | None = None, *, replace: bool = False, me
         result = summarise(sides, data, config)
         provenance = _provenance(base.model, time.perf_counter() - began)
     gap_losses.save(folder / LOSSES, sides)
-    write_gap(dataclasses.replace(result, checkpoint=known, files=(LOSSES,), provenance=provenance), folder / NAME)
+    result = dataclasses.replace(result, checkpoint=known, files=(LOSSES,), provenance=provenance)
+    write_gap(result, folder / NAME)
+    if against is not None:
+        compared = {"folder": str(against), **dataclasses.asdict(gap_paired.paired(against, folder, seed=config.seed))}
+        write_gap(dataclasses.replace(result, against=compared), folder / NAME)
     return read_gap(folder)  # what is shown is what is in the file
 
 

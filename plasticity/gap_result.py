@@ -74,6 +74,8 @@ class GapResult:
         recency: whether the newer half is fitted better; None of files.
         seen: `steps`, `epochs`, `windows` (distinct), `times` (how often -> how many windows); None of files.
         data: window, packing, documents on both sides (`shared_documents`), hashes of what was read.
+        against: this gap minus another checkpoint's on the windows of both, where that was asked for: `folder` and what
+            `plasticity.gap_paired.PairedGap` has.
         settings: what was asked.
         remarks: what a reader must know, in sentences.
         files: what else lies beside the result.
@@ -98,6 +100,7 @@ class GapResult:
     recency: Recency | None = None
     seen: Mapping[str, Any] | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    against: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     files: tuple[str, ...] = ()

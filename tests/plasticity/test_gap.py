@@ -226,7 +226,9 @@ def test_two_checkpoints_compared_on_the_same_windows(
     run: Path, found: tuple[GapResult, Path], other: tuple[Path, Path], tmp_path: Path
 ) -> None:
     late, late_folder = found
-    early = gap(GapConfig(model=str(run / "checkpoint-50"), windows=WINDOWS), tmp_path / "50")
+    early = gap(GapConfig(model=str(run / "checkpoint-50"), windows=WINDOWS), tmp_path / "50", against=late_folder)
+    assert early.against is not None and early.against["difference"] == pytest.approx(early.gap - late.gap, abs=1e-12)
+    assert early.against["folder"] == str(late_folder) and len(early.against["ci95"]) == 2
     compared = paired(tmp_path / "50", late_folder)
     assert compared.difference == pytest.approx(late.gap - early.gap, abs=1e-12)  # all windows are common
     assert compared.se is not None and early.se is not None and late.se is not None
@@ -265,6 +267,11 @@ def test_the_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert made["train"]["windows"] == 12 and len(made["bins"]) == 2
     assert {"device", "precision", "seconds", "libraries"} <= set(made["provenance"])
     assert f"gap {made['gap']:+.4f}" in shown.output and str(folder.name) in shown.output
+    words = ["--model", str(run / "checkpoint-50"), "--windows", "12", "--quiet", "--out"]
+    compared = CliRunner().invoke(app, [*words, "early", "--against", str(folder)])
+    assert compared.exit_code == 0 and f"gap minus that of {folder}, paired on 12" in " ".join(compared.output.split())
+    none = CliRunner().invoke(app, [*words, "none", "--against", "nothing"])
+    assert none.exit_code == 2 and not Path("none").exists()
     wrong = CliRunner().invoke(app, ["--model", str(tmp_path / "nowhere"), "--quiet"])
     assert wrong.exit_code == 2
 
