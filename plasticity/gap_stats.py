@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from plasticity.stats_resample import DRAWS, counts
+from plasticity import stats_resample
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+DRAWS = stats_resample.DRAWS
 LEAST_DOCUMENTS = 8  # on either side; with fewer, an interval over documents means nothing
 LEAST_EFFECTIVE = 3.0  # the same where one or two long ones have most of the tokens
 
@@ -39,7 +40,7 @@ class Sums:
 class Estimate:
     """A difference of two mean losses in nats a token.
 
-    `se` and `ci95` are None with too few units on a side; `ci95` also where no unit differs from another (`se` is 0 there), since an
+    `se` and `ci95` are None with too few units on a side; `ci95` also where no unit differs from another (`se` is 0), since an
     interval of no width would say that it is known for sure.
     """
 
@@ -76,7 +77,7 @@ class Draws:
         self.side, n = side, len(side.loss)
         rng = np.random.default_rng(key)
         features = np.stack([side.loss - side.mean * side.tokens, side.tokens], axis=1)  # (n, 2)
-        sums = np.concatenate([block @ features for block in counts(rng, n, draws)])
+        sums = np.concatenate([block @ features for block in stats_resample.counts(rng, n, draws)])
         self.deviation: Floats = sums[:, 0] / sums[:, 1]
 
 

@@ -22,6 +22,7 @@ from plasticity.stats_paired import (
 from plasticity.stats_proportion import proportion_interval
 from plasticity.stats_ranking import Agreement, agreement
 from plasticity.stats_result import Estimate
+from plasticity.stats_shared import SharedDifference, shared_difference
 from plasticity.stats_tasks import TaskMean, TradeOff, difference_over_tasks, mean_over_tasks, tradeoff
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Optimum",
     "PairedDifference",
     "SeedDifference",
+    "SharedDifference",
     "TaskMean",
     "TradeOff",
     "agreement",
@@ -49,6 +51,7 @@ __all__ = [
     "paired_seeds",
     "pearson",
     "proportion_interval",
+    "shared_difference",
     "spearman",
     "tradeoff",
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plasticity.stats_result import Floats, Remarks, counted, is_constant, listed
+from plasticity.stats_result import Floats, Remarks, counted, is_constant, is_number, listed
 
 Number = float | None
 
@@ -62,7 +62,7 @@ def kendall(x: Mapping[str, Number], y: Mapping[str, Number]) -> Correlation:
 def _correlation(
     x: Mapping[str, Number], y: Mapping[str, Number], function: Callable[[Floats, Floats], float | None], method: str
 ) -> Correlation:
-    names = tuple(name for name in x if _is_number(x[name]) and _is_number(y.get(name)))
+    names = tuple(name for name in x if is_number(x[name]) and is_number(y.get(name)))
     left_out = tuple(name for name in dict.fromkeys([*x, *y]) if name not in names)
     a = np.array([x[name] for name in names], dtype=np.float64)
     b = np.array([y[name] for name in names], dtype=np.float64)
@@ -125,7 +125,3 @@ def _kendall(a: Floats, b: Floats) -> float | None:
     first, second = (np.sign(v[:, None] - v[None, :]) for v in (a, b))  # (n, n): points are few
     scale = math.sqrt(float((first != 0).sum()) * float((second != 0).sum()))
     return float((first * second).sum() / scale) if scale else None
-
-
-def _is_number(value: Number) -> bool:
-    return value is not None and math.isfinite(value)

@@ -73,10 +73,12 @@ def optimum(
     Raises:
         SpectraError: numbers of questions or of documents differ.
     """
-    cheap = align({name: {"loss": {s: np.atleast_1d(v) for s, v in seeds.items()}} for name, seeds in loss.items()})
-    full = align(scores)
+    cheap = align(
+        {name: {"loss": {s: np.atleast_1d(v) for s, v in loss[name].items()}} for name in loss if scores.get(name)}
+    )
+    full = align({name: tasks for name, tasks in scores.items() if loss.get(name)})
     names = tuple(name for name in full.names if name in cheap.names)
-    said, left_out = Remarks(), _left_out(cheap, full, names)
+    said, left_out = Remarks(), _left_out(cheap, full, names, [*scores, *loss])
     if len(names) < 2:
         few = f"{counted(len(names), 'setting')} with both a loss and scores; two make a choice."
         said.add("too_few_settings", few)
@@ -141,9 +143,9 @@ def _method(grid: Grid, draws: int) -> str:
     return f"bootstrap over {seeds}, then over questions within {tasks}, common to all settings; {draws} draws"
 
 
-def _left_out(cheap: Grid, full: Grid, names: tuple[str, ...]) -> list[str]:
+def _left_out(cheap: Grid, full: Grid, names: tuple[str, ...], asked: list[str]) -> list[str]:
     said = [f"By {what}: {sentence}" for what, grid in (("loss", cheap), ("score", full)) for sentence in grid.left_out]
-    if lacking := [name for name in dict.fromkeys([*full.names, *cheap.names]) if name not in names]:
+    if lacking := [name for name in dict.fromkeys(asked) if name not in names]:
         said.append(f"Left out, without both loss and scores: {listed(lacking)}.")
     return said
 

@@ -5,10 +5,8 @@ Legend: Q questions, S seeds. Differences are `first` minus `second`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +14,7 @@ from numpy.typing import ArrayLike
 from alphadecay.study_stats import holm, paired
 from plasticity.stats_proportion import constant_interval, proportion_interval
 from plasticity.stats_resample import DRAWS, means, percentile
-from plasticity.stats_result import Estimate, Floats, Interval, Remarks, by_seed, counted, listed
+from plasticity.stats_result import Estimate, Floats, Interval, Remarks, by_seed, counted, is_number, listed
 from spectra.errors import SpectraError
 
 
@@ -175,7 +173,7 @@ def paired_seeds(first: Mapping[int, float | None], second: Mapping[int, float |
     Args:
         first, second: seed -> score. A score that is None or not finite counts as missing.
     """
-    a, b = ({s: v for s, v in side.items() if _is_number(v)} for side in (first, second))
+    a, b = ({s: v for s, v in side.items() if is_number(v)} for side in (first, second))
     kept = [s for s in a if s in b]
     left_out = tuple(s for s in dict.fromkeys([*first, *second]) if s not in kept)
     said, found = Remarks(), paired([a[s] for s in kept], [b[s] for s in kept]) if kept else None
@@ -214,7 +212,7 @@ def holm_over_tasks(p_values: Mapping[str, float | None]) -> Holm:
     Raises:
         SpectraError: a p-value outside [0, 1]. (NaN counts as missing.)
     """
-    known = {task: p if _is_number(p) else None for task, p in p_values.items()}
+    known = {task: p if is_number(p) else None for task, p in p_values.items()}
     for task, p in known.items():
         if p is not None and not 0.0 <= p <= 1.0:
             raise SpectraError(
@@ -248,7 +246,3 @@ def _are_flags(values: Floats) -> bool:
 
 def _both(low: float | None, high: float | None) -> Interval | None:
     return None if low is None or high is None else (low, high)
-
-
-def _is_number(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)

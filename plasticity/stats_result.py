@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,3 +84,8 @@ def counted(number: int, noun: str) -> str:
 def is_constant(values: Floats) -> bool:
     """All equal, up to the rounding of the greatest of them."""
     return bool(np.ptp(values) <= 8 * np.finfo(np.float64).eps * np.abs(values).max())
+
+
+def is_number(value: float | None) -> TypeGuard[float]:
+    """Neither missing nor infinite nor not a number."""
+    return value is not None and math.isfinite(value)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from plasticity.stats_grid import interval
 from plasticity.stats_paired import is_constant_difference
 from plasticity.stats_resample import DRAWS, means, percentile
 from plasticity.stats_result import Estimate, Floats, Remarks, by_seed, counted, listed
 from spectra.errors import SpectraError
 
 Table = Mapping[str, ArrayLike]  # task -> (Q,) or (S, Q)
+_MEAN, _DIFFERENCE = "mean over tasks", "paired difference, mean over tasks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,7 @@ class TradeOff:
 
 def mean_over_tasks(values: Table, *, draws: int = DRAWS, seed: int = 0) -> TaskMean:
     """Mean over tasks with a 95% percentile interval by bootstrap over questions within tasks; seeds are averaged first."""
-    zeros = {task: np.zeros((1, by_seed(v, task).shape[1])) for task, v in values.items()}
-    return _over_tasks(values, zeros, "mean over tasks", draws, seed)
+    return _over_tasks(values, _nothing(values), _MEAN, draws, seed)
 
 
 def difference_over_tasks(first: Table, second: Table, *, draws: int = DRAWS, seed: int = 0) -> TaskMean:
@@ -62,16 +63,24 @@ def difference_over_tasks(first: Table, second: Table, *, draws: int = DRAWS, se
     Raises:
         SpectraError: a task has different numbers of questions on both sides.
     """
-    return _over_tasks(first, second, "paired difference, mean over tasks", draws, seed)
+    return _over_tasks(first, second, _DIFFERENCE, draws, seed)
 
 
 def tradeoff(
-    before: Table, after: Mapping[str, Table], downstream: Table, *, draws: int = DRAWS, seed: int = 0
+    before: Table,
+    after: Mapping[str, Table],
+    downstream: Table,
+    *,
+    seeds: bool = False,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> TradeOff:
     """Stability and plasticity of one base, each with its interval.
 
     Args:
         before: cloze benchmark -> (Q,) flags of the base.
+        seeds: rows are seeds, the same everywhere (one row: of what all seeds share), and the intervals are over seeds and
+            questions. Else seeds are averaged, and the intervals are over questions alone.
         after: fine-tuned model (the task it was tuned on) -> benchmark -> (Q,) or (S, Q) flags. A benchmark that one of them
             lacks is left out.
         downstream: chain-of-thought task -> (Q,) or (S, Q) values of the model fine-tuned on it.
@@ -79,18 +88,25 @@ def tradeoff(
     Raises:
         SpectraError: numbers of questions of a benchmark differ.
     """
-    shared = {name: [by_seed(one[name], name).mean(axis=0) for one in after.values()] for name in _shared(after)}
-    tuned = {name: by_seed(rows, f"{name} after fine-tuning") for name, rows in shared.items()}
+    shared = {name: [by_seed(one[name], name) for one in after.values()] for name in _shared(after)}
+    tuned: dict[str, Floats] = {
+        name: np.mean(rows, axis=0)
+        if seeds
+        else by_seed([row.mean(axis=0) for row in rows], f"{name} after fine-tuning")
+        for name, rows in shared.items()
+    }
     lacking = [name for one in after.values() for name in one if name not in tuned]
-    stability = difference_over_tasks({**dict.fromkeys(lacking, ()), **tuned}, before, draws=draws, seed=seed)
-    upstream = mean_over_tasks({t: v for t, v in tuned.items() if t in stability.by_task}, draws=draws, seed=seed)
-    plasticity = mean_over_tasks(downstream, draws=draws, seed=seed + 1)
+    first: Table = {**dict.fromkeys(lacking, ()), **tuned}
+    stability = _over_tasks(first, before, _DIFFERENCE, draws, seed, seeds=seeds)
+    kept = {t: v for t, v in tuned.items() if t in stability.by_task}
+    upstream = _over_tasks(kept, _nothing(kept), _MEAN, draws, seed, seeds=seeds)
+    plasticity = _over_tasks(downstream, _nothing(downstream), _MEAN, draws, seed + 1, seeds=seeds)
     parts = {"Stability": stability, "Upstream accuracy": upstream, "Plasticity": plasticity}
     said = Remarks()
     for name, part in parts.items():
         if part.status != "ok":
             said.add(part.status, f"{name}: {part.why}")
-    method = f"bootstrap over questions within tasks, mean over {counted(len(after), 'fine-tuned model')}"
+    method = f"{plasticity.method}; mean over {counted(len(after), 'fine-tuned model')}"
     return TradeOff(
         stability=stability,
         upstream=upstream,
@@ -108,7 +124,11 @@ def _shared(after: Mapping[str, Table]) -> list[str]:
     return [name for name in tables[0] if all(name in table for table in tables)] if tables else []
 
 
-def _over_tasks(first: Table, second: Table, what: str, draws: int, seed: int) -> TaskMean:
+def _nothing(values: Table) -> dict[str, Floats]:
+    return {task: np.zeros((1, by_seed(v, task).shape[1])) for task, v in values.items()}
+
+
+def _over_tasks(first: Table, second: Table, what: str, draws: int, seed: int, *, seeds: bool = False) -> TaskMean:
     said, kept, flat = Remarks(), {}, []
     for task in first:
         if task not in second:
@@ -120,20 +140,19 @@ def _over_tasks(first: Table, second: Table, what: str, draws: int, seed: int) -
             raise SpectraError(
                 f"Got {a.shape[1]} and {b.shape[1]} questions of {task}, expected the same questions in the same order."
             )
-        kept[task] = a.mean(axis=0) - b.mean(axis=0)  # (Q,)
+        kept[task] = a - b if seeds else (a.mean(axis=0) - b.mean(axis=0))[None]  # (S, Q) or (1, Q)
         if is_constant_difference(a, b, kept[task]):
             flat.append(task)
     left_out = tuple(task for task in dict.fromkeys([*first, *second]) if task not in kept)
     by_task = {task: float(d.mean()) for task, d in kept.items()}
+    n_seeds = max((len(d) for d in kept.values()), default=1)
     ci95 = None
     if not kept:
         said.add("no_values", "No task has values to average.")
     elif len(flat) == len(kept):
-        said.add(
-            "constant", "In every task all questions have the same value: the bootstrap interval would have no width."
-        )
+        said.add("constant", "In every task all questions have the same value: the interval would have no width.")
     else:
-        ci95 = percentile(_drawn(list(kept.values()), draws, seed))
+        ci95 = interval(kept) if n_seeds > 1 else percentile(_drawn(list(kept.values()), draws, seed))
         if flat:
             said.add(
                 "constant_tasks",
@@ -144,8 +163,8 @@ def _over_tasks(first: Table, second: Table, what: str, draws: int, seed: int) -
     return TaskMean(
         value=float(np.mean(list(by_task.values()))) if by_task else None,
         ci95=ci95,
-        n=sum(len(d) for d in kept.values()),
-        method=f"{what} ({len(kept)}); bootstrap over questions within tasks, seeds averaged; 95% percentile, {draws} draws",
+        n=sum(d.shape[1] for d in kept.values()),
+        method=f"{what} ({len(kept)}); {_method(n_seeds, seeds, draws)}",
         by_task=by_task,
         left_out=left_out,
         status=said.status,
@@ -153,8 +172,15 @@ def _over_tasks(first: Table, second: Table, what: str, draws: int, seed: int) -
     )
 
 
+def _method(n_seeds: int, seeds: bool, draws: int) -> str:
+    if n_seeds > 1:
+        return f"95% t-interval over {n_seeds} seeds and over questions within tasks, both random"
+    one = "one seed: " if seeds else ""
+    return f"{one}bootstrap over questions within tasks{'' if seeds else ', seeds averaged'}; 95% percentile, {draws} draws"
+
+
 def _drawn(tasks: list[Floats], draws: int, seed: int) -> Floats:
-    """(B,): means over tasks of means over their resampled questions."""
+    """(B,): means over tasks of means over their resampled questions, of (1, Q) values each."""
     rng = np.random.default_rng(seed)
-    drawn: Floats = np.mean([means(rng, values[:, None], draws)[:, 0] for values in tasks], axis=0)
+    drawn: Floats = np.mean([means(rng, values.T, draws)[:, 0] for values in tasks], axis=0)
     return drawn

@@ -347,6 +347,43 @@ def test_tradeoff_of_nothing() -> None:
     assert (found.stability.value, found.plasticity.value, found.status) == (None, None, "no_values")
 
 
+def test_tradeoff_over_seeds_pairs_them() -> None:
+    """What the seeds differ in before fine-tuning is no luck of the change: it goes out of the interval."""
+    before = {"piqa": np.array([[1, 0, 0, 0] * 8, [1, 1, 1, 0] * 8])}
+    after = {"math": {"piqa": np.array([[1, 1, 0, 0] * 8, [1, 1, 1, 1] * 8])}}
+    found = ours.tradeoff(before, after, {"math": before["piqa"]}, seeds=True)
+    assert found.stability.value == 0.25 and found.plasticity.value == 0.5
+    assert found.stability.ci95 is not None and found.stability.ci95[1] - found.stability.ci95[0] < 0.5
+    assert (
+        found.plasticity.ci95 is not None and found.plasticity.ci95[1] - found.plasticity.ci95[0] > 5
+    )  # t of two seeds
+    assert "2 seeds" in found.plasticity.method and "2 seeds" in found.stability.method
+    alone = ours.tradeoff(
+        {"piqa": before["piqa"][0]}, {"math": {"piqa": after["math"]["piqa"][0]}}, {"math": A}, seeds=True
+    )
+    assert "one seed: bootstrap over questions" in alone.plasticity.method
+
+
+def test_a_shared_difference_is_over_the_seeds_that_both_have() -> None:
+    """Seed 3, which only one has, is much the best: over it the sign would be the other."""
+    easy = np.array([1.0] * 30 + [0.0] * 10)
+    first = {"t": {1: easy * 0.5, 2: easy * 0.6, 3: easy + 5}}
+    second = {"t": {1: easy * 0.7, 2: easy * 0.9}}
+    found = ours.shared_difference(first, second)
+    assert found.value == pytest.approx(-0.25 * 0.75) and found.shared == (1, 2) and found.seeds == (2, 2)
+    assert found.status == "seeds_left_out" and "3" in found.why and "2 seeds" in found.method
+    one = ours.shared_difference(first, {"t": {2: easy * 0.9}})
+    assert one.value == pytest.approx(-0.3 * 0.75) and "one seed: over questions alone" in one.method
+    assert one.ci95 == ours.paired_bootstrap(easy * 0.6, easy * 0.9).ci95
+    none = ours.shared_difference(first, {"t": {7: easy}})
+    assert (none.status, none.ci95, none.shared) == ("no_shared_seeds", None, ()) and none.value is not None
+    two = ours.shared_difference({**first, "u": {1: easy, 2: easy}}, {**second, "u": {2: easy * 0.5}})
+    assert two.by_task == {"t": pytest.approx(-0.3 * 0.75), "u": pytest.approx(0.5 * 0.75)} and two.shared == (2,)
+    same = {"t": {1: np.ones(9), 2: np.ones(9)}}
+    equal = ours.shared_difference(same, same)
+    assert equal.ci95 is not None and "exact" in equal.method  # flags that never differ
+
+
 def test_no_result_holds_a_nan() -> None:
     bad = [math.nan, 1.0, 0.0]
     results = [

@@ -20,13 +20,16 @@ DRAWS = 300
 Interval = tuple[float, float] | None
 
 
-def check(found: Iterable[tuple[Interval, float]], low: float, high: float) -> float:
-    """The share of intervals that hold their truth is in [low, high], within error."""
+def check(found: Iterable[tuple[Interval, float]], low: float, high: float, *, errors: float = 3) -> float:
+    """The share of intervals that hold their truth is in [low, high], within so many standard errors of the simulation.
+
+    Where intervals hold more than they promise, one error will do: three of 120 runs would let 87% pass for 94%.
+    """
     held = [ci95 is not None and ci95[0] - 1e-12 <= truth <= ci95[1] + 1e-12 for ci95, truth in found]
     share = float(np.mean(held))
 
     def error(p: float) -> float:
-        return 3 * math.sqrt(p * (1 - p) / len(held))
+        return errors * math.sqrt(p * (1 - p) / len(held))
 
     assert low - error(low) <= share <= high + error(high), share
     return share
@@ -80,6 +83,41 @@ def test_paired_t_over_seeds(runs: int, n: int) -> None:
     d = np.random.default_rng(n).normal(0.02, 0.03, (runs, n))
     zeros = dict.fromkeys(range(n), 0.0)
     check(((ours.paired_seeds(dict(enumerate(x.tolist())), zeros).ci95, 0.02) for x in d), 0.95, 0.95)
+
+
+@RUNS
+@pytest.mark.parametrize("n_seeds", [2, 3])
+@pytest.mark.parametrize("seed_sd", [0.05, 0.2, 1.0])
+def test_differences_over_few_seeds(runs: int, n_seeds: int, seed_sd: float) -> None:
+    """Two bases that are equal but for the luck of their seeds, which shifts all 40 questions at once, from hardly to above all.
+
+    The percentile bootstrap over seeds that this replaced missed 0 in 7 to 24% of such cases; over questions alone, in up to 90%.
+    """
+    rng, found = np.random.default_rng([12, n_seeds, int(100 * seed_sd)]), []
+    for _ in range(runs):
+        rows = rng.normal(0, 1, 40) + rng.normal(0, seed_sd, (n_seeds, 1)) + rng.normal(0, 0.5, (n_seeds, 40))
+        other = rng.normal(0, 1, 40) + rng.normal(0, 0.5, (n_seeds, 40))
+        base = rng.normal(0, 1, 40)
+        first, second = ({"t": dict(enumerate(base + d))} for d in (rows, other))
+        found.append((ours.shared_difference(first, second).ci95, 0.0))
+    check(found, 0.95, 1.0, errors=1.5)
+
+
+@RUNS
+def test_tradeoff_over_seeds(runs: int) -> None:
+    """Three seeds of pretraining whose luck is greater than that of 80 questions."""
+    rng = np.random.default_rng(13)
+    stability, plasticity = [], []
+    for i in range(runs):
+        before = {"a": (rng.random((3, 80)) < 0.5).astype(float)}
+        luck = rng.normal(0, 0.08, (3, 1))
+        after = {"m": {"a": before["a"] - 0.1 + luck + rng.normal(0, 0.2, (3, 80))}}
+        downstream = {"m": 0.4 + rng.normal(0, 0.1, (3, 1)) + rng.normal(0, 0.3, 80)}
+        found = ours.tradeoff(before, after, downstream, seeds=True, seed=i)
+        stability.append((found.stability.ci95, -0.1))
+        plasticity.append((found.plasticity.ci95, 0.4))
+    check(stability, 0.95, 1.0, errors=1.5)
+    check(plasticity, 0.95, 1.0, errors=1.5)
 
 
 @RUNS
@@ -150,8 +188,8 @@ def test_difference_of_optima_and_regret(
         if best.difference.status == "ok":
             differences.append((best.difference.ci95, truth[int(best.best_by_score[0][1])] - truth[0]))
         regrets.append((ours.agreement(cheap, scores, draws=1, seed=i).regret.ci95, truth.max() - truth[0]))
-    check(differences, 0.94, 1.0)
-    check(regrets, 0.94, 1.0)
+    check(differences, 0.94, 1.0, errors=1)
+    check(regrets, 0.94, 1.0, errors=1)
 
 
 @RUNS
@@ -164,7 +202,7 @@ def test_regret_where_one_setting_depends_more_on_luck(runs: int, monkeypatch: p
         scores["k4"]["t"] = {s: row + rng.normal(0, 0.8) for s, row in scores["k4"]["t"].items()}
         regret = ours.agreement({f"k{k}": -float(k) for k in range(5)}, scores, draws=1, seed=i).regret
         found.append((regret.ci95, 0.0))
-    check(found, 0.94, 1.0)
+    check(found, 0.94, 1.0, errors=1)
 
 
 @RUNS

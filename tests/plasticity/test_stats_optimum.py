@@ -88,7 +88,7 @@ def test_two_settings_and_one_question_are_the_paired_t_interval_over_seeds() ->
 
 
 def test_variance_takes_the_interaction_out_once() -> None:
-    """Two-way layout by loops: (MS_seeds + MS_questions - MS_interaction) / (S Q), where that is the greatest of the choices."""
+    """Two-way layout by loops: (MS_seeds + MS_questions - MS_interaction) / (S Q), each part at its own degrees of freedom."""
     table = np.zeros((2, 4, 30))
     table[1] = RNG.normal(size=(4, 1)) * 0.3 + RNG.normal(size=30) * 0.8 + RNG.normal(size=(4, 30)) * 0.5
     d = table[1]
@@ -97,12 +97,13 @@ def test_variance_takes_the_interaction_out_once() -> None:
     ms_sq = sum((d[s, q] - d[s].mean() - d[:, q].mean() + d.mean()) ** 2 for s in range(4) for q in range(30)) / (
         3 * 29
     )
-    v_s, v_q, v = ms_s / 120, ms_q / 120, (ms_s + ms_q - ms_sq) / 120
-    assert v > max(v_s, v_q)  # else this would test nothing
-    df = (v_s + v_q) ** 2 / (v_s**2 / 3 + v_q**2 / 29)
+    v_s, v_q, own = ms_s / 120, ms_q / 120, (ms_q - ms_sq) / 120
+    assert v_s + own > max(v_s, v_q)  # else this would test nothing
     found = contrasts(align(scores_of(table)), 0)
     assert found.high is not None
-    assert found.high[1] - d.mean() == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(v))
+    assert found.high[1] - d.mean() == pytest.approx(
+        math.sqrt(stats.t.ppf(0.975, 3) ** 2 * v_s + stats.t.ppf(0.975, 29) ** 2 * own)
+    )
 
 
 def test_seeds_are_pooled_over_settings_but_never_below_a_contrasts_own() -> None:
@@ -189,7 +190,7 @@ def test_what_some_setting_lacks_is_left_out_and_said() -> None:
         "settings without values: c",
         "tasks that not all have: u",
         "seeds that not all have: 2",
-        "and scores: d, c.",
+        "and scores: c, d.",
     ):
         assert part in found.why
 
