@@ -1,42 +1,30 @@
 """The cells of an experiment, and their addresses: each a hash of all that decides its result. Nothing is run here.
 
 A `base` cell trains (or finds) a base checkpoint; `before`, `probe`, `gap` and `spectra` measure it; a `tune` cell fine-tunes
-it and scores what comes out.
+it and scores what comes out. Bases come first, then what measures them, then fine-tuning: numbers of a Slurm array.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from alphadecay import fields, recipes
-from plasticity.experiment import Experiment, Given, Pretrain, TaskData
+from alphadecay import fields
+from plasticity import experiment_checkpoints, experiment_content, experiment_recipes
+from plasticity.experiment import AXIS, Experiment, TaskData
+from plasticity.experiment_checkpoints import Base
+from plasticity.experiment_evaluation import Evaluation, evaluation, task_of
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
-    from alphadecay.config import Recipe
     from plasticity.finetune import FinetuneConfig
-    from plasticity.tasks.base import Task
+
+__all__ = ["SCRATCH", "VERSION", "Base", "Cell", "Kind", "bases", "cells", "tuning"]
 
 Kind = Literal["base", "before", "tune", "probe", "gap", "spectra"]
-VERSION = 1  # raise when the same experiment would give other numbers
+VERSION = 2  # raise when the same experiment would give other numbers
 SCRATCH = "from scratch"
-_SAVED = "checkpoint-"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Base:
-    """A base checkpoint: trained by `recipe`, or there already at `path`."""
-
-    label: str
-    axes: Mapping[str, Any]
-    key: str
-    recipe: Recipe | None = None
-    path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +36,8 @@ class Cell:
         task: of `before` and `tune`; of `probe` all its tasks.
         axes: what distinguishes it from the other cells of its kind: those of its base, and of fine-tuning.
         seed: of fine-tuning.
-        config: what it is told, as plain data; with it, the base and `VERSION` the key is made.
-        key: SHA-256 over all that decides the result.
+        config: what it is told, as plain data.
+        key: SHA-256 over all that decides the result: contents where `config` has places.
         needs: key of the cell that must be done before; empty: none.
     """
 
@@ -81,11 +69,16 @@ def cells(experiment: Experiment) -> list[Cell]:
     Raises:
         SpectraError: a recipe, task or key is not known, data are missing, or two cells are the same.
     """
-    made: list[Cell] = []
-    for base in bases(experiment):
-        made.append(Cell(kind="base", base=base, axes=base.axes, config=_base_config(base), key=base.key))
-        made += _measures(experiment, base)
-    made += _tunes(experiment, [cell.base for cell in made if cell.kind == "base"])
+    found = bases(experiment)
+    _check_names(experiment, found)
+    made = [Cell(kind="base", base=base, axes=base.axes, config=_base_config(base), key=base.key) for base in found]
+    scored = {
+        task: evaluation(experiment, task, experiment.tasks.get(task, TaskData()))
+        for task in dict.fromkeys([*experiment.tasks, *experiment.evaluate.stability])
+    }
+    probed = _probed(experiment)
+    made += [cell for base in found for cell in _measures(experiment, base, scored, probed)]
+    made += _tunes(experiment, found, scored)
     seen: dict[str, Cell] = {}
     for cell in made:
         if cell.key in seen:
@@ -97,117 +90,111 @@ def cells(experiment: Experiment) -> list[Cell]:
 
 
 def bases(experiment: Experiment) -> list[Base]:
-    """The base checkpoints, those that are trained first."""
-    made = [base for grid in experiment.pretrain for base in _trained(grid)]
-    made += [_given(name, given) for name, given in experiment.checkpoints.items()]
-    labels = [base.label for base in made]
-    twice = [label for label in labels if labels.count(label) > 1]
-    if twice:
-        raise SpectraError(
-            f"Two bases of {experiment.name} are called {twice[0]!r}. Tell them apart by a variant or a key."
-        )
-    return made
+    """The base checkpoints, those that are trained first; errors as of `cells`."""
+    return experiment_checkpoints.bases(experiment, VERSION)
 
 
-def _trained(grid: Pretrain) -> Iterator[Base]:
-    recipe = recipes.load(grid.recipe)
-    for setting in grid.settings():
-        changed = recipes.override(recipe, words(grid.changes(setting)))
-        changes = grid.changes(setting)
-        axes = {"recipe": recipe.name, **changes, **setting}
-        axes.pop("train.seed")
-        label = " ".join([recipe.name, *(str(v) if k == "variant" else f"{k}={v}" for k, v in setting.items())])
-        plain = {
-            key: value for key, value in fields.plain(changed).items() if key not in {"name", "description", "source"}
-        }
-        yield Base(label=label, axes=axes, recipe=changed, key=_hash("base", {"recipe": plain}))
-
-
-def _given(name: str, given: Given) -> Base:
-    path = Path(given.path).expanduser()
-    _check_there(name, given.path, path)
-    what = str(path.resolve()) if path.exists() else given.path
-    return Base(label=name, axes=dict(given.axes), path=str(path) if path.exists() else given.path,
-                key=_hash("base", {"path": what, "content": _content(path)}))  # fmt: skip
-
-
-def _check_there(name: str, written: str, path: Path) -> None:
-    """Refuse what can be no hub id and is not there, and a run's folder in place of a checkpoint in it.
+def _check_names(experiment: Experiment, found: list[Base]) -> None:
+    """Refuse names that stand for nothing here, and would be ignored.
 
     Raises:
-        SpectraError: it is either.
+        SpectraError: names the nearest.
     """
-    if not path.exists():
-        if written.startswith(("/", ".", "~")) or written.count("/") > 1:
-            raise SpectraError(
-                f"checkpoints.{name}.path: there is nothing at {written}. Name a checkpoint, or a hub id (owner/name)."
-            )
-        return
-    if path.is_dir() and not (path / "config.json").exists() and not (path / "adapter_config.json").exists():
-        numbered = {
-            int(one.name[len(_SAVED) :]): one for one in path.glob(f"{_SAVED}*") if one.name[len(_SAVED) :].isdigit()
-        }
-        if numbered:
-            raise SpectraError(
-                f"checkpoints.{name}.path: {written} is a run, expected a checkpoint. Its newest is {numbered[max(numbered)]}."
-            )
+    known = list(dict.fromkeys(str(base.axes.get("recipe", base.label)) for base in found))
+    for name in experiment.finetune.by_base:
+        if name not in known:
+            raise SpectraError(f"finetune.by_base.{name}: there is no such base. {fields.nearest(name, known)}")
+    axis, axes = experiment.axis, dict.fromkeys(key for base in found for key in base.axes)
+    if axis != AXIS and axis not in axes and not any(_has(fields.plain(base.recipe), axis) for base in found):
+        hint = fields.nearest(axis, dict.fromkeys([*axes, AXIS]))
+        raise SpectraError(f"axis = {axis!r}: no base has it. {hint}")
+    if experiment.gap is not None and all(base.recipe is None and base.windows is None for base in found):
+        raise SpectraError(
+            f"Experiment {experiment.name!r}: gap needs bases that it trains itself (pretrain), or checkpoints in the folder of "
+            "a run of plasticity pretrain, whose training windows are known. Leave gap out."
+        )
 
 
-def _content(path: Path) -> Any:
-    """What tells a changed checkpoint from the same one without reading it whole: names, sizes and times of its files."""
-    from plasticity.identity import weight_files
-
-    if not path.exists():
-        return None
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in weight_files(path)]
+def _has(values: Any, key: str) -> bool:
+    """Whether plain values have something under a dotted key."""
+    for part in key.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
 
 
 def _base_config(base: Base) -> dict[str, Any]:
     return {"recipe": fields.plain(base.recipe)} if base.recipe is not None else {"path": base.path}
 
 
-def _measures(experiment: Experiment, base: Base) -> Iterator[Cell]:
-    """What is measured on a base itself."""
-    if experiment.evaluate.before:
-        for task, data in experiment.tasks.items():
-            yield _cell("before", base, {"evaluate": _evaluation(experiment, task, data)}, task=task)
-        for task in experiment.evaluate.stability:
-            if task not in experiment.tasks:
-                yield _cell("before", base, {"evaluate": _evaluation(experiment, task, TaskData())}, task=task)
+def _measures(
+    experiment: Experiment, base: Base, scored: Mapping[str, Evaluation], probed: Mapping[str, Any]
+) -> Iterator[Cell]:
+    """What is measured on a base itself; what it may forget, whether it is scored before or not."""
+    score = experiment.evaluate
+    for task in dict.fromkeys([*(experiment.tasks if score.before else ()), *score.stability]):
+        one = scored[task]
+        yield _cell("before", base, {"evaluate": one.told}, {"evaluate": one.said}, task=task)
     if experiment.probe is not None:
-        config = {"probe": fields.plain(experiment.probe), "data": _stamps(experiment.probe.data.values())}
-        yield _cell("probe", base, config, task=",".join(experiment.probe.tasks))
-    if experiment.gap is not None and base.recipe is not None:
-        yield _cell("gap", base, {"gap": fields.plain(experiment.gap)})
+        probe = experiment.probe
+        yield _cell("probe", base, {"probe": fields.plain(probe)}, probed, task=",".join(probe.tasks))
+    if experiment.gap is not None and (base.recipe is not None or base.windows is not None):
+        told = {"gap": fields.plain(experiment.gap)}
+        yield _cell("gap", base, told, told | ({"windows": base.windows} if base.windows is not None else {}))
     if experiment.spectra is not None:
-        yield _cell("spectra", base, {"spectra": fields.plain(experiment.spectra)})
+        every = experiment.spectra.every and base.recipe is not None
+        saves = [base.recipe.train.save_every, base.recipe.train.keep] if every and base.recipe is not None else None
+        yield _cell("spectra", base, {"spectra": fields.plain(experiment.spectra)}, {"checkpoints": saves})
 
 
-def _tunes(experiment: Experiment, found: list[Base]) -> Iterator[Cell]:
-    """Fine-tuning of every base on every task; and of the first base's architecture of each recipe from random weights."""
-    after = {name: _evaluation(experiment, name, TaskData()) for name in experiment.evaluate.stability}
-    for task, data in experiment.tasks.items():
-        scored = {"evaluate": _evaluation(experiment, task, data), "stability": after}
+def _probed(experiment: Experiment) -> dict[str, Any]:
+    """What decides probes, besides the checkpoint."""
+    from plasticity.probe_tasks import get
+
+    probe = experiment.probe
+    if probe is None:
+        return {}
+    return {
+        "versions": {name: get(name).version for name in probe.tasks}, "seeds": probe.seeds, "limit": probe.limit,
+        "data": {name: experiment_content.rows(path, f"probe.data.{name}") for name, path in probe.data.items()},
+    }  # fmt: skip
+
+
+def _tunes(experiment: Experiment, found: list[Base], scored: Mapping[str, Evaluation]) -> Iterator[Cell]:
+    """Fine-tuning of every base on every task; and of every architecture from random weights, once a fine-tuning recipe."""
+    after = experiment.evaluate.stability
+    for task in experiment.tasks:
+        told = {"evaluate": scored[task].told, "stability": {name: scored[name].told for name in after}}
+        said = {"evaluate": scored[task].said, "stability": {name: scored[name].said for name in after}}
         for setting in experiment.finetune.settings():
-            told: dict[tuple[str, bool], dict[str, Any]] = {}
-            controls: set[Any] = set()
+            configs: dict[tuple[str, bool], dict[str, Any]] = {}
+            controls: set[tuple[str, str]] = set()
             for base in found:
-                family = base.axes.get("recipe") if base.recipe is not None else base.key
+                recipe = _recipe_of(experiment, base)
                 starts = [False]
-                if experiment.finetune.from_scratch and family not in controls:
-                    controls.add(family)
+                if experiment.finetune.from_scratch and (base.architecture, recipe) not in controls:
+                    controls.add((base.architecture, recipe))
                     starts.append(True)
                 for scratch in starts:
-                    which = (_recipe_of(experiment, base), scratch)
-                    if which not in told:
+                    if (recipe, scratch) not in configs:
                         config = fields.plain(tuning(experiment, base, task, setting, scratch=scratch))
                         config.pop("model")
-                        told[which] = config
+                        configs[recipe, scratch] = config
+                    config = configs[recipe, scratch]
                     axes = {f"finetune.{key}": value for key, value in setting.items()}
                     axes |= {"start": SCRATCH} if scratch else {}
+                    about = {"base": base.architecture} if scratch else {}  # random weights are nobody's
                     yield _cell(
-                        "tune", base, {"finetune": told[which], **scored}, task=task, axes=axes, seed=setting["seed"]
-                    )
+                        "tune", base, {"finetune": config, **told}, {**about, "finetune": _decisive(config), **said}, task=task,
+                        axes=axes, seed=setting["seed"],
+                    )  # fmt: skip
+
+
+def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a fine-tuning decides its weights; the contents of data and of a user's task stand in its evaluation."""
+    made = {key: value for key, value in config.items() if key not in {"data", "tasks_dir"}}
+    return {**made, "train": experiment_content.training(config["train"])}
 
 
 def _recipe_of(experiment: Experiment, base: Base) -> str:
@@ -222,69 +209,28 @@ def tuning(
     from plasticity.finetune_options import configure
 
     tune, data = experiment.finetune, experiment.tasks[task]
-    recipe = _recipe_of(experiment, base)
+    recipe = experiment_recipes.finetuning(_recipe_of(experiment, base), experiment.recipes)
     known = {key: value for key, value in setting.items() if key != "seed"}
     changes = {**tune.set, **known, "train.seed": setting["seed"]}
     folder = experiment.tasks_dir
     given = {"task": task, "model": model, "data": data.data, "tasks_dir": folder, "from_scratch": scratch}
-    own = _task(experiment, task).training
-    return configure(given, words(changes), own, recipe)
-
-
-def _evaluation(experiment: Experiment, task: str, data: TaskData) -> dict[str, Any]:
-    """What decides a score, besides the checkpoint."""
-    from plasticity.evaluate_config import SAMPLES_A_QUESTION, needs_samples
-
-    score, header = experiment.evaluate, _task(experiment, task).header
-    needed = needs_samples(header) or header.kind != "generation"  # the other kinds draw none, whatever it says
-    usual = SAMPLES_A_QUESTION if needed else 0
-    return {
-        "task": task, "version": header.version, "data": data.data,
-        "files": _stamps([data.data] if data.data else []), "tasks_dir": experiment.tasks_dir,
-        "samples": usual if score.samples is None else score.samples,
-        "limit": score.limit, "max_tokens": score.max_tokens, "profile": score.profile,
-        "reward_model": data.reward_model or score.reward_model,
-        "seed": score.seed,
-    }  # fmt: skip
-
-
-def _task(experiment: Experiment, name: str) -> Task:
-    from plasticity.tasks.registry import get
-
-    folder = experiment.tasks_dir
-    return get(name, Path(folder) if folder else None, where="the key tasks_dir: of the experiment")
-
-
-def words(changes: Mapping[str, Any]) -> list[str]:
-    """Dotted key -> value, as the `key=value` words of the command line."""
-    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in changes.items()]
-
-
-def _stamps(paths: Any) -> list[list[Any]]:
-    """SHA-256 of the local files that data come from."""
-    from alphadecay.data_cache import file_hash
-
-    made = []
-    for name in paths:
-        path = Path(str(name)).expanduser()
-        if not path.exists():
-            raise SpectraError(f"No data at {path}. Name a file or folder that is there.")
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-        made += [[file.name, file_hash(file)] for file in files]
-    return made
+    own = task_of(experiment, task).training
+    return configure(given, experiment_recipes.words(changes), own, recipe)
 
 
 def _cell(
-    kind: Kind, base: Base, config: Mapping[str, Any], *, task: str = "", axes: Mapping[str, Any] | None = None,
-    seed: int | None = None,
+    kind: Kind, base: Base, told: Mapping[str, Any], said: Mapping[str, Any], *, task: str = "",
+    axes: Mapping[str, Any] | None = None, seed: int | None = None,
 ) -> Cell:  # fmt: skip
-    said = {"base": base.key, "task": task, **config}
+    """A cell that is `told` this, and addressed by its base (unless `said` names another) and all that is `said`."""
+    key = experiment_content.address(kind, VERSION, {"base": base.key, "task": task, **said})
     return Cell(
-        kind=kind, base=base, task=task, axes={**base.axes, **(axes or {})}, seed=seed, config=config, key=_hash(kind, said),
+        kind=kind,
+        base=base,
+        task=task,
+        axes={**base.axes, **(axes or {})},
+        seed=seed,
+        config=told,
+        key=key,
         needs=base.key,
-    )  # fmt: skip
-
-
-def _hash(kind: str, said: Mapping[str, Any]) -> str:
-    text = json.dumps({"version": VERSION, "kind": kind, **said}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    )

@@ -25,7 +25,7 @@ def configure(
     given: Mapping[str, Any],
     assignments: Iterable[str] = (),
     own: Mapping[str, object] | None = None,
-    recipe: str = DEFAULT_RECIPE,
+    recipe: str | Mapping[str, Any] = DEFAULT_RECIPE,
 ) -> FinetuneConfig:
     """The configuration of a fine-tuning run.
 
@@ -33,13 +33,13 @@ def configure(
         given: top-level fields (`task`, `model`, ...).
         assignments: `train.lr=1e-4`, `lr=1e-4` where one section alone has that key, `window=512`, `lora.rank=8`. Values are YAML.
         own: fields of `train` that the task sets otherwise than the paper: over the recipe's.
-        recipe: name of a shipped recipe, or a YAML file.
+        recipe: name of a shipped recipe, or a YAML file; or what `read_recipe` made of one.
 
     Raises:
         SpectraError: no such recipe, an unknown or ambiguous key or one without effect, a wrong type, two lengths, a value that
             the configuration refuses.
     """
-    values = read_recipe(recipe)
+    values = read_recipe(recipe) if isinstance(recipe, str) else dict(recipe)
     if own:
         check_train(own, f"training of {given.get('task', 'the task')}")
         values = merge(values, {"train": own})
