@@ -19,6 +19,8 @@ from typing import Any
 
 from spectra.errors import SpectraError
 
+from . import locks
+
 MANIFEST = "manifest.json"
 _BLOCK = 2**20
 _BLOCKS = 64
@@ -128,28 +130,20 @@ def held(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     Raises:
         SpectraError: the cache folder cannot be made or written.
     """
-    try:
-        import fcntl
-    except ImportError:  # no flock on this system: several processes may do the same work, the first rename wins
-        yield
-        return
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = folder.with_name(f"{folder.name}.lock").open("w")
-    except OSError as error:
-        raise SpectraError(
-            f"Cannot write the token cache {folder.parent}: {error.strerror or error}. "
-            "Set ALPHADECAY_CACHE_DIR to a folder you can write to."
-        ) from error
-    with lock:
-        locked = True
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another process prepares the same data; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            locked = False
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            locked = stack.enter_context(
+                locks.flocked(
+                    folder.with_name(f"{folder.name}.lock"),
+                    lambda: say("another process prepares the same data; waiting for it"),
+                )
+            )
+        except OSError as error:
+            raise SpectraError(
+                f"Cannot write the token cache {folder.parent}: {error.strerror or error}. "
+                "Set ALPHADECAY_CACHE_DIR to a folder you can write to."
+            ) from error
         if locked:
             for left in folder.parent.glob(f"{folder.name}.*.tmp"):
                 shutil.rmtree(left, ignore_errors=True)
