@@ -1,6 +1,7 @@
 """Worker processes that are given jobs and send records back: started once, everything imported, killed with their parent.
 
-A job that raises ends as a record with its reason, and the worker goes on; a worker that dies costs its job only.
+A job that raises ends as a record with its reason, and the worker goes on; a worker that dies costs its job only, and another
+is hired when there is work for it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import multiprocessing
 import os
 import pkgutil
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -25,6 +28,7 @@ from spectra.errors import SpectraError
 Job = TypeVar("Job")
 Say = Callable[[str], None]
 Work = Callable[[Any, Say], dict[str, Any]]
+STARTS = 3  # workers in a row that die before they can work; then none will
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -42,6 +46,8 @@ class Ended(Generic[Job]):
 class _Worker(Generic[Job]):
     process: Any
     pipe: Connection
+    place: int
+    ready: bool = False
     job: Job | None = None
 
 
@@ -52,15 +58,22 @@ class Crew(Generic[Job]):
         work: a function of a module (it travels by name): job and `say` -> record of plain data.
         packages: names of packages whose every module is imported first, so that a later change of the code does not change a
             running worker; the SHA-256 of their sources is added to each record's `provenance`.
-        say: told of what workers say, and of deaths.
+        say: told of what workers say.
+        environments: a worker's own environment variables, one mapping a worker; empty: none.
     """
 
+    lives = 2  # workers that a job may cost
+
     def __init__(
-        self, work: Work, *, workers: int, threads: int = 1, packages: Sequence[str] = (), say: Say | None = None
-    ) -> None:
+        self, work: Work, *, workers: int, threads: int = 1, packages: Sequence[str] = (), say: Say | None = None,
+        environments: Sequence[Mapping[str, str]] = (),
+    ) -> None:  # fmt: skip
         self._work, self._threads, self._packages = work, threads, tuple(packages)
         self._say: Say = say or (lambda _: None)
-        self._workers: list[_Worker[Job]] = [self._hire() for _ in range(workers)]
+        self._size, self._environments, self._stillborn = workers, tuple(environments), 0
+        self._workers: list[_Worker[Job]] = []
+        for place in range(workers):
+            self._workers.append(self._hire(place))
 
     def __enter__(self) -> Crew[Job]:
         return self
@@ -73,10 +86,8 @@ class Crew(Generic[Job]):
 
     @property
     def idle(self) -> int:
-        """Workers without a job; raises `SpectraError` where every worker has died."""
-        if not self._workers:
-            raise SpectraError("Every worker died (killed, or out of memory). Run the same command again to go on.")
-        return sum(worker.job is None for worker in self._workers)
+        """Jobs that can be begun now."""
+        return self._size - len(self.busy)
 
     @property
     def busy(self) -> list[Job]:
@@ -84,24 +95,32 @@ class Crew(Generic[Job]):
         return [worker.job for worker in self._workers if worker.job is not None]
 
     def begin(self, job: Job) -> None:
-        """Give a job to an idle worker; there must be one."""
-        worker = next(worker for worker in self._workers if worker.job is None)
-        worker.job = job
-        worker.pipe.send(job)
+        """Give a job to an idle worker, there must be room for one; it is hired anew where one has died."""
+        self._workers = [worker for worker in self._workers if worker.job is not None or worker.process.is_alive()]
+        worker = next((worker for worker in self._workers if worker.job is None), None)
+        if worker is None:
+            worker = self._replace()
+        self._give(worker, job)
 
-    def wait(self) -> list[Ended[Job]]:
-        """Wait until something ended; jobs in the order in which they did."""
+    def wait(self, seconds: float | None = None) -> list[Ended[Job]]:
+        """Wait until something ended, or so long; jobs in the order in which they did.
+
+        Raises:
+            SpectraError: workers die before they can do anything.
+        """
         ended: list[Ended[Job]] = []
+        until = None if seconds is None else time.monotonic() + seconds
         while not ended:
             working = [worker for worker in self._workers if worker.job is not None]
             if not working:
                 return []
-            ready = wait([worker.pipe for worker in working])
+            ready = wait([worker.pipe for worker in working], None if until is None else until - time.monotonic())
             for worker in [worker for worker in working if worker.pipe in ready]:
                 found = self._take(worker)
                 if found is not None:
                     ended.append(found)
-        self._workers = [worker for worker in self._workers if worker.process.is_alive()]
+            if until is not None and time.monotonic() >= until:
+                break
         return ended
 
     def _take(self, worker: _Worker[Job]) -> Ended[Job] | None:
@@ -110,21 +129,51 @@ class Crew(Generic[Job]):
         try:
             kind, content = worker.pipe.recv()
         except (EOFError, OSError):
-            worker.process.join()
-            worker.job = None
-            reason = f"its worker died (exit code {worker.process.exitcode})"
-            return Ended(job=job, record=None, reason=reason, died=True)
+            return self._buried(worker, job)
+        if kind == "ready":
+            worker.ready, self._stillborn = True, 0
+            return None
         if kind == "say":
             self._say(content)
             return None
         worker.job = None
         return Ended(job=job, record=content) if kind == "done" else Ended(job=job, record=None, reason=content)
 
-    def _hire(self) -> _Worker[Job]:
+    def _buried(self, worker: _Worker[Job], job: Job) -> Ended[Job] | None:
+        """A worker is dead: its job has ended, or goes to another where the worker had not come to begin it."""
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        code = worker.process.exitcode
+        if worker.ready:
+            return Ended(job=job, record=None, reason=f"its worker died (exit code {code})", died=True)
+        self._stillborn += 1
+        if self._stillborn >= STARTS:
+            raise SpectraError(
+                f"{STARTS} workers in a row died as they started (exit code {code}): before any work, so that none can be done. "
+                "Memory is the usual reason: free some, or ask for fewer --workers."
+            )
+        self._give(self._replace(), job)
+        return None
+
+    def _replace(self) -> _Worker[Job]:
+        place = min(set(range(self._size)) - {worker.place for worker in self._workers})
+        worker = self._hire(place)
+        self._workers.append(worker)
+        return worker
+
+    def _give(self, worker: _Worker[Job], job: Job) -> None:
+        worker.job = job
+        with contextlib.suppress(BrokenPipeError):  # it is dead; `wait` finds that
+            worker.pipe.send(job)
+
+    def _hire(self, place: int) -> _Worker[Job]:
         context = multiprocessing.get_context("spawn")
         mine, theirs = context.Pipe()
-        before = {name: os.environ.get(name) for name in THREADS}
-        os.environ.update(dict.fromkeys(THREADS, str(self._threads)))  # read by the libraries when the child loads them
+        own = dict.fromkeys(THREADS, str(self._threads))  # read by the libraries when the child loads them
+        own |= self._environments[place] if self._environments else {}
+        before = {name: os.environ.get(name) for name in own}
+        os.environ.update(own)
         try:
             arguments = (theirs, self._work, self._threads, self._packages)
             process = context.Process(target=_live, args=arguments, daemon=True)
@@ -133,7 +182,7 @@ class Crew(Generic[Job]):
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
         theirs.close()
-        return _Worker(process=process, pipe=mine)
+        return _Worker(process=process, pipe=mine, place=place)
 
 
 def sources(packages: Sequence[str]) -> str:
@@ -165,6 +214,7 @@ def _live(pipe: Connection, work: Work, threads: int, packages: Sequence[str]) -
         with contextlib.suppress(BrokenPipeError), one_at_a_time:
             pipe.send((kind, content))
 
+    send("ready", None)
     while True:
         try:
             job = pipe.recv()
@@ -191,11 +241,8 @@ def _stop_with_parent() -> None:
 
 def _import_all(packages: Sequence[str], threads: int) -> dict[str, Any]:
     """Import every module of the packages; which commit and which sources they are."""
-    import torch
-
     from spectra import provenance
 
-    torch.set_num_threads(threads)
     for name in packages:
         package = importlib.import_module(name)
         for found in pkgutil.walk_packages(package.__path__, f"{name}.", onerror=lambda _: None):
@@ -203,4 +250,6 @@ def _import_all(packages: Sequence[str], threads: int) -> dict[str, Any]:
                 ImportError, SyntaxError
             ):  # an extra that is not installed; a job that needs it says so
                 importlib.import_module(found.name)
+    if "torch" in sys.modules:  # else the environment says it to whatever job imports it
+        sys.modules["torch"].set_num_threads(threads)
     return {"commit": provenance.commit(), "sources": sources(packages)}

@@ -142,7 +142,7 @@ def run(study: Study, out: Path, *, workers: int, say: Say) -> Done:
         workers: processes of one thread each.
 
     Raises:
-        SpectraError: see `begin` and `losses`; every worker died.
+        SpectraError: see `begin` and `losses`; no worker can be started.
     """
     if workers < 1:
         raise SpectraError(f"--workers {workers}: expected at least 1.")
