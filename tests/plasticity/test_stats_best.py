@@ -87,6 +87,36 @@ def test_luck_is_taken_off_and_the_intervals_hold() -> None:
     assert np.mean(held) > 0.93
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("luck", [0.02, 0.15])
+def test_the_intervals_hold_where_seeds_matter(seeds: int, luck: float) -> None:
+    """Each seed shifts all questions and settings of a base; bases and settings are otherwise alike."""
+    rng, held = np.random.default_rng([seeds, int(100 * luck)]), []
+    for _ in range(60):
+        table = made(rng, np.full((2, 3), 0.5), questions=30, seeds=seeds, tasks=("t",))
+        shift = rng.normal(0, luck, (2, seeds))
+        moved = {
+            base: {s: {"t": {n: v + shift[p, n] for n, v in of["t"].items()}} for s, of in settings.items()}
+            for p, (base, settings) in enumerate(table.items())
+        }
+        found = stats.best_settings(moved, "b0", draws=125)
+        gain, own = found.bases["b1"].against, found.bases["b0"].chosen
+        assert gain is not None and gain.ci95 is not None and own.ci95 is not None
+        held += [gain.ci95[0] <= 0 <= gain.ci95[1], own.ci95[0] <= 0.5 <= own.ci95[1]]
+    assert np.mean(held) >= 0.94
+
+
+def test_without_a_shared_seed_nothing_is_chosen() -> None:
+    table = made(np.random.default_rng(2), np.full((2, 2), 0.5))
+    table["b1"]["s1"] = {task: {7: rows[0]} for task, rows in table["b1"]["s1"].items()}
+    found = stats.best_settings(table, "b0", draws=50)
+    assert (found.status, dict(found.bases)) == ("no_shared_seeds", {})
+    table["b1"]["s1"] = {task: {1: rows[7]} for task, rows in table["b1"]["s1"].items()}
+    found = stats.best_settings(table, "b0", draws=50)
+    assert (found.status, found.n_seeds) == ("left_out", 1) and "seeds that not all have: 0" in found.why
+    assert "over questions alone, 1 seed" in found.bases["b0"].chosen.method
+
+
 def test_what_cannot_be_given_is_said() -> None:
     rng = np.random.default_rng(1)
     table = made(rng, np.full((2, 3), 0.5))
