@@ -69,7 +69,7 @@ def test_the_papers_grids_have_the_papers_numbers_of_cells() -> None:
         kinds[name] = [cell.kind for cell in experiment_plan.cells(experiment.load(name))]
     assert (kinds["appendix_e1"].count("base"), kinds["appendix_e1"].count("tune")) == (9, 54)
     assert (kinds["appendix_e2"].count("base"), kinds["appendix_e2"].count("tune")) == (4, 216)
-    assert (kinds["section_4"].count("base"), kinds["section_4"].count("tune")) == (10 + 10 + 3 + 5 + 4, 32 * 12)
+    assert (kinds["section_4"].count("base"), kinds["section_4"].count("tune")) == (10 + 10 + 3 + 5 + 4, 32 * 15)
 
 
 def test_a_cell_is_addressed_by_what_decides_it_and_nothing_else() -> None:
