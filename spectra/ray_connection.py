@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import Any
 
+import numpy as np
+
+import spectra
 from spectra.devices import cores
 from spectra.errors import SpectraError, first_line
 
@@ -49,6 +53,31 @@ def join(
                 message("no Ray cluster here: starting one on this machine")
     ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **_QUIET)
     return ray, True, True
+
+
+def versions(*libraries: str) -> dict[str, str]:
+    """What must be the same on every node for results to be the same; `libraries`: beside ours and NumPy's."""
+    found = {"spectra-plasticity": spectra.__version__, "numpy": np.__version__}
+    for name in libraries:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def check_versions(driver: Mapping[str, str]) -> None:
+    """In a task: refuse other versions than the driver's.
+
+    Raises:
+        SpectraError: names what differs.
+    """
+    here = versions(*(name for name in driver if name not in versions()))
+    if here != driver:
+        told = "; ".join(
+            f"{name} {driver[name]} here and {here[name]} on a worker" for name in driver if driver[name] != here[name]
+        )
+        raise SpectraError(f"The Ray cluster has other versions: {told}. Install the same on every node.")
 
 
 def _knock(address: str) -> None:

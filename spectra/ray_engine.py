@@ -20,7 +20,7 @@ import spectra
 from spectra.batches import Read, ahead, buckets
 from spectra.errors import SpectraError, first_line
 from spectra.options import AnalysisOptions
-from spectra.ray_connection import join
+from spectra.ray_connection import check_versions, join, versions
 from spectra.stored import Stored
 from spectra.types import MatrixRef
 from spectra.work import Finished, Group, Wanted, cut_all, measure
@@ -153,29 +153,15 @@ class RayCluster:
         self.close()
 
 
-def versions() -> dict[str, str]:
-    """What must be the same on every node for rows to be the same."""
-    return {"spectra-plasticity": spectra.__version__, "numpy": np.__version__}
-
-
 def _shipped(stored: Stored) -> Stored:
     return Stored(np.ascontiguousarray(stored.raw) if not stored.raw.flags.forc else stored.raw, stored.dtype)
-
-
-def _check_versions(driver: dict[str, str]) -> None:
-    here = versions()
-    if here != driver:
-        told = "; ".join(
-            f"{name} {driver[name]} here and {here[name]} on a worker" for name in driver if driver[name] != here[name]
-        )
-        raise SpectraError(f"The Ray cluster has other versions: {told}. Install the same on every node.")
 
 
 def analyse_group(
     stored: Stored, group: Group, wanted: Sequence[Item], options: AnalysisOptions, driver: dict[str, str]
 ) -> list[Finished]:
     """A CPU task: all matrices of one read."""
-    _check_versions(driver)
+    check_versions(driver)
     with threadpool_limits(1):
         matrices = cut_all(stored, group)
         return [measure(ref, m, None, asked, options) for (ref, asked), m in zip(wanted, matrices, strict=True)]
@@ -192,7 +178,7 @@ def analyse_batch(
     """A GPU task: eigenvalues of a batch of equal shapes on the device, everything else on `threads` threads."""
     from spectra.torch_route import TorchRoute, open_device
 
-    _check_versions(driver)
+    check_versions(driver)
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
         found = next(TorchRoute(open_device(device)).spectra([matrices]))
         return list(
