@@ -44,6 +44,10 @@ def run(
         int | None,
         typer.Option(help="Run this cell alone (and its base): a task of a Slurm array.", show_default=False),
     ] = None,
+    changed: Annotated[
+        bool,
+        typer.Option("--changed", help="Go on in --out although RECIPE has changed so that done cells drop out."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -56,7 +60,7 @@ def run(
 
     from . import run_terminal, summary_terminal
 
-    folder = out.expanduser() if out is not None else None
+    folder = out.expanduser().resolve() if out is not None else None  # workers elsewhere have other working directories
     if name is None and not (resume and folder is not None):
         if folder is not None or resume or index is not None:
             raise SpectraError(
@@ -66,22 +70,29 @@ def run(
         return
     chosen = experiment.load(name) if name is not None else experiment_run.experiment_of(folder or Path())
     cells = experiment_plan.cells(chosen)
+    experiment_run.check_asked(cells, workers=workers, engine=engine, address=address, index=index)
     estimates = [experiment_estimate.estimate(chosen, cell) for cell in cells]
-    run_terminal.print_plan(chosen, cells, estimates, whole=dry_run)
+    run_terminal.print_plan(chosen, cells, estimates, whole=dry_run, only=index)
     if dry_run:
         return
     if folder is None:
         raise SpectraError("--out is missing: name the folder that cells are written to (or --dry-run to see them).")
-    if engine == "local":
-        experiment_estimate.check_memory(chosen, cells, estimates)
+    asked = cells if index is None else experiment_run.needed(cells, index)
+    if engine == "local" or chosen.resources.memory_gb is not None:  # of other nodes we know what the recipe says
+        keys = {cell.key for cell in asked}
+        known = [cost for cell, cost in zip(cells, estimates, strict=True) if cell.key in keys]
+        experiment_estimate.check_memory(chosen, asked, known)
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     say = (lambda _: None) if quiet else _say
-    experiment_run.begin(folder, chosen)
-    if index is not None:
-        experiment_run.run_one(chosen, cells, index, folder, say=say)
-        return
+    experiment_run.begin(folder, chosen, cells=cells, changed=changed)
     try:
+        if index is not None:
+            record = experiment_run.run_one(chosen, cells, index, folder, say=say)
+            run_terminal.print_one(record, folder)
+            if record["status"] != "done":
+                raise typer.Exit(1)
+            return
         done = experiment_run.run(chosen, cells, folder, workers=workers, engine=engine, address=address, say=say)
     except KeyboardInterrupt:
         typer.echo(f"what was done is in {folder}; the same command goes on", err=True)

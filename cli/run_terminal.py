@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -37,8 +37,15 @@ def print_names() -> None:
     console.print(Text("\nplasticity run NAME --dry-run lists the cells of one, with what they cost."))
 
 
-def print_plan(experiment: Experiment, cells: Sequence[Cell], estimates: Sequence[Estimate], *, whole: bool) -> None:
-    """Cells by kind, GPU time and memory; `whole`: every cell by its number, too."""
+def print_plan(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    estimates: Sequence[Estimate],
+    *,
+    whole: bool,
+    only: int | None = None,
+) -> None:
+    """Cells by kind, GPU time and memory; `whole`: every cell by its number, too, or that number `only`."""
     from plasticity import experiment_estimate as costs
 
     console = terminal.report_width(_WIDTH)
@@ -53,6 +60,8 @@ def print_plan(experiment: Experiment, cells: Sequence[Cell], estimates: Sequenc
         for column in ("parameters", "tokens", "GPU time", "GB"):
             table.add_column(column, justify="right", no_wrap=True)
         for number, (cell, cost) in enumerate(zip(cells, estimates, strict=True)):
+            if only not in (None, number):
+                continue
             table.add_row(
                 str(number), Text(cell.label), _count(cost.parameters), _count(cost.tokens), _time(cost.gpu_hours),
                 _short(cost.memory_gb),
@@ -76,6 +85,17 @@ def print_done(done: Done, cells: Sequence[Cell], folder: Path) -> None:
     parts += [f"{count} {word}" for count, word in ((done.failed, "failed"), (done.blocked, "blocked")) if count]
     terminal.report_width(_WIDTH).print(Text(f"{', '.join(parts)}, {done.seconds:.0f} s"))
     terminal.print_written([folder / "manifest.jsonl", folder / "summary.json"])
+
+
+def print_one(record: Mapping[str, Any], folder: Path) -> None:
+    """How one cell ended."""
+    console = terminal.report_width(_WIDTH)
+    if record["status"] == "done":
+        console.print(
+            Text(f"done: {record['label']}, {record['seconds']:.0f} s; report with: plasticity report {folder}")
+        )
+    else:
+        console.print(Text(f"failed: {record['label']}: {record['reason']}"))
 
 
 def _count(value: int | None) -> str:

@@ -1,8 +1,9 @@
 """One cell of an experiment, run in its folder; what an earlier, killed run left there is gone on with.
 
 <out>/bases/<id>/     a base that the experiment trains: a run of `plasticity pretrain`
-<out>/tuned/<id>/     a fine-tuning run; deleted once it is scored, unless the experiment keeps it
-<out>/cells/<id>/     `cell.json`, the record, written whole and last; and the results that it is of
+<out>/tuned/<id>/     a fine-tuning run; deleted once its record is written, unless the experiment keeps it
+<out>/cells/<id>/     `cell.json`, the record, written whole and last; and the results that it is of. `.lock` and `.lock.owner`:
+                      one process at a time is at it, and which
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alphadecay import locks
 from plasticity.experiment import Experiment
 from plasticity.experiment_plan import Cell
 from spectra.errors import SpectraError
 
 SCHEMA_VERSION = 1
 RECORD = "cell.json"
+LOCK = ".lock"
+ELSEWHERE = "elsewhere"
+_DOOMED = ".deleting-"
 Say = Callable[[str], None]
 
 
@@ -56,39 +62,82 @@ def record_of(out: Path, cell: Cell) -> dict[str, Any] | None:
     return made if made.get("key") == cell.key and made.get("schema_version") == SCHEMA_VERSION else None
 
 
-def run(job: Job, say: Say) -> dict[str, Any]:
+def run(job: Job, say: Say, *, wait: bool = False) -> dict[str, Any]:
     """Run a cell, write its record, and return it. A cell that another process finishes meanwhile is not run twice.
+
+    Args:
+        wait: for another process that is at it; else the record that comes back, and is not written, has the status `elsewhere`
+            and says who that is.
 
     Raises:
         SpectraError: whatever keeps it from being done.
     """
-    from spectra.atomic import write_text
-
     where = folder(job.out, job.cell)
     where.mkdir(parents=True, exist_ok=True)
-    with _locked(where / ".lock", job.cell, say):
-        known = record_of(job.out, job.cell)
-        if known is not None and known["status"] == "done":
-            return known
-        started = time.perf_counter()
+    try:
+        with locks.held(
+            where / LOCK, (lambda who: say(f"{job.cell.label}: {who} is at it; waiting")) if wait else None
+        ):
+            return _run(job, where, say)
+    except locks.BusyError as error:
+        return about(job.cell) | {"status": ELSEWHERE, "reason": str(error)}
+
+
+def _run(job: Job, where: Path, say: Say) -> dict[str, Any]:
+    from spectra.atomic import write_text
+    from spectra.provenance import commit, now, software
+
+    known = record_of(job.out, job.cell)
+    if known is None or known["status"] != "done":
+        started, code = time.perf_counter(), commit()  # of the checkout as it is now, not after hours
         result = _KINDS[job.cell.kind](job, where, say)
-        made = about(job.cell) | {
+        known = about(job.cell) | {
             "status": "done",
             "seconds": round(time.perf_counter() - started, 3),
             "result": result,
+            "provenance": software() | {"commit": code, "host": socket.gethostname(), "finished_at": now()},
         }
-        write_text(where / RECORD, json.dumps(made, indent=1, allow_nan=False) + "\n")
-    return made
+        write_text(where / RECORD, json.dumps(known, indent=1, allow_nan=False) + "\n")
+    clear(job.out, known)
+    return known
 
 
 def failed(out: Path, cell: Cell, reason: str) -> dict[str, Any]:
-    """Record that a cell failed, and why; it is tried again by the next call."""
+    """Record that a cell failed, and why; it is tried again by the next call. Returns how the cell stands.
+
+    A record that is done stays, and so does whatever there is while another process is at the cell.
+    """
     from spectra.atomic import write_text
 
     made = about(cell) | {"status": "failed", "reason": reason}
     folder(out, cell).mkdir(parents=True, exist_ok=True)
-    write_text(folder(out, cell) / RECORD, json.dumps(made, indent=1) + "\n")
+    with contextlib.suppress(locks.BusyError), locks.held(folder(out, cell) / LOCK, None):
+        known = record_of(out, cell)
+        if known is not None and known["status"] == "done":
+            return known
+        write_text(folder(out, cell) / RECORD, json.dumps(made, indent=1) + "\n")
     return made
+
+
+def clear(out: Path, record: Mapping[str, Any]) -> None:
+    """Delete what a cell that is done no longer needs: its fine-tuned checkpoint, unless its record keeps it.
+
+    It is renamed first, so that a kill leaves a whole run or none.
+    """
+    tuned = out / "tuned"
+    if record["kind"] != "tune" or record["result"].get("kept") is not None or not (tuned / record["id"]).exists():
+        return
+    doomed = tuned / f"{_DOOMED}{record['id']}"
+    shutil.rmtree(doomed, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another process was first
+        (tuned / record["id"]).rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def clear_deleted(out: Path) -> None:
+    """Delete what a kill left of deletions."""
+    for doomed in (out / "tuned").glob(f"{_DOOMED}*"):
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def checkpoint_of(out: Path, cell: Cell) -> str:
@@ -107,23 +156,6 @@ def checkpoint_of(out: Path, cell: Cell) -> str:
         raise SpectraError(
             f"The base of {cell.label!r} is not there: {path} has no checkpoint. Run the base first."
         ) from error
-
-
-@contextlib.contextmanager
-def _locked(path: Path, cell: Cell, say: Say) -> Iterator[None]:
-    """One process at a time works on a cell (of a Slurm array, say)."""
-    try:
-        import fcntl
-    except ImportError:  # no flock on this system
-        yield
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{cell.label}: another process is at it; waiting")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _base(job: Job, where: Path, say: Say) -> dict[str, Any]:
@@ -163,7 +195,12 @@ def _tune(job: Job, where: Path, say: Say) -> dict[str, Any]:
 
     cell, out = job.cell, job.out / "tuned" / job.cell.id
     config = from_values({**cell.config["finetune"], "model": checkpoint_of(job.out, cell)})
-    done = finetune(config, out, resume=out.exists(), message=_telling(cell, say))
+    newest = _newest(out, say)
+    if newest is None:
+        _forget_scores(where)
+    done = finetune(config, out, resume=newest is not None, message=_telling(cell, say))
+    if newest is not None and done.checkpoint.name != newest.name:
+        _forget_scores(where)
     made: dict[str, Any] = {"train_loss": done.train_loss, "steps": done.steps, "finetune_seconds": done.seconds}
     made |= _scored(job, cell.config["evaluate"], str(done.checkpoint), where / "scores", say)
     made["stability"] = {
@@ -171,9 +208,24 @@ def _tune(job: Job, where: Path, say: Say) -> dict[str, Any]:
         for task, evaluation in cell.config["stability"].items()
     }
     made["kept"] = str(done.checkpoint.relative_to(job.out)) if job.experiment.finetune.keep else None
-    if not job.experiment.finetune.keep:
-        shutil.rmtree(out)
     return made
+
+
+def _newest(out: Path, say: Say) -> Path | None:
+    """The checkpoint that a fine-tuning run can go on from; what is left of a run that cannot go on is deleted."""
+    from alphadecay import saves
+    from plasticity.finetune_folder import CONFIG
+
+    found = saves.newest(out, say) if (out / CONFIG).is_file() else None
+    if found is None and out.exists():
+        shutil.rmtree(out)
+    return found
+
+
+def _forget_scores(where: Path) -> None:
+    """Delete scores of a model that was trained before: what is trained anew may be another, bit for bit."""
+    for stale in (where / "scores", where / "stability"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _scored(job: Job, known: Mapping[str, Any], model: str, out: Path, say: Say) -> dict[str, Any]:

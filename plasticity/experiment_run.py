@@ -9,26 +9,39 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alphadecay.crew import Crew, Ended
+from alphadecay.crew import Crew, Ended, Say, reason_of
 from plasticity import experiment as experiments
-from plasticity import experiment_cell
+from plasticity import experiment_cell, experiment_plan
 from plasticity.experiment import Experiment
-from plasticity.experiment_cell import Job
+from plasticity.experiment_cell import ELSEWHERE, Job
 from plasticity.experiment_plan import Cell
+from plasticity.experiment_state import (
+    State,
+    folder_held,
+    listed,
+    manifest_of_disk,
+    ready,
+    sentence,
+    standing_of,
+    state_of,
+    write_manifest,
+)
 from plasticity.pace import Pace
 from spectra.atomic import make_folder, write_text
 from spectra.errors import SpectraError
 
 RECIPE = "recipe.yaml"
-MANIFEST = "manifest.jsonl"
 PACKAGES = ("spectra", "alphadecay", "plasticity")
+ENGINES = ("local", "ray")
+LOOK_SECONDS = 15.0  # until a cell that another process is at is looked at again
 _EVERY_SECONDS = 20.0
-Say = Callable[[str], None]
+_OURS = frozenset({RECIPE, "cells", "bases", "tuned"})
+_LOGS = frozenset({".out", ".err", ".log"})  # Slurm writes them where it is called, often before the folder is made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,34 +54,65 @@ class Done:
     seconds: float
 
 
-@dataclass(kw_only=True)
-class State:
-    """How every cell stands: done or failed by key; seconds of the cells of this call, by kind."""
-
-    done: set[str] = field(default_factory=set)
-    failed: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-
-
-def begin(out: Path, experiment: Experiment) -> None:
+def begin(out: Path, experiment: Experiment, *, cells: Sequence[Cell] | None = None, changed: bool = False) -> None:
     """Make the folder of an experiment, or find it there. Cells that are done stay done where the experiment only grows.
 
+    Args:
+        cells: of the experiment; None: made here where they are needed.
+        changed: go on also where done cells drop out of the experiment.
+
     Raises:
-        SpectraError: it holds another experiment (another name), or something else, or cannot be written to.
+        SpectraError: it holds another experiment (another name, or done cells that this one has not), or something else, or
+            cannot be written to.
     """
-    if not (out / RECIPE).exists() and out.is_dir() and any(one.name != "cells" for one in out.iterdir()):
+    if out.is_dir() and not (out / RECIPE).exists() and any(_is_strange(path) for path in out.iterdir()):
         raise SpectraError(
             f"{out} is not empty and holds no experiment (no {RECIPE}). Name a new folder with --out, or an experiment's."
         )
     make_folder(out / "cells", "Choose another.")
     path = out / RECIPE
-    if path.exists() and experiment_of(out).name != experiment.name:
-        raise SpectraError(
-            f"{out} holds the experiment {experiment_of(out).name!r}, not {experiment.name!r}. Name another --out."
-        )
-    text = experiments.to_yaml(experiment)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
+    with folder_held(out):
+        if path.exists() and experiment_of(out).name != experiment.name:
+            raise SpectraError(
+                f"{out} holds the experiment {experiment_of(out).name!r}, not {experiment.name!r}. Name another --out."
+            )
+        dropped = _dropped(out, experiment, cells)
+        if dropped and not changed:
+            raise SpectraError(
+                f"{out} holds done cells that {experiment.name!r} as it is now does not have: {len(dropped)}, the first "
+                f"{dropped[0]!r}. A recipe, data or a setting has changed since. Name another --out, or give --changed to go on "
+                "here: they stay on disk and count no more."
+            )
+        text = experiments.to_yaml(experiment)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+    if dropped:
+        manifest_of_disk(out, cells or experiment_plan.cells(experiment))
+
+
+def _is_strange(path: Path) -> bool:
+    """Whether it is none of our files, nor one that a batch system or a file system puts there."""
+    return path.name not in _OURS and not path.name.startswith(".") and path.suffix not in _LOGS
+
+
+def _dropped(out: Path, experiment: Experiment, cells: Sequence[Cell] | None) -> list[str]:
+    """Labels of done cells that the folder's last run had and the experiment has not."""
+    last = listed(out)
+    done = [record for record in _done_records(out) if last is None or record["key"] in last]
+    if not done:
+        return []
+    planned = {cell.key for cell in (cells or experiment_plan.cells(experiment))}
+    return [str(record["label"]) for record in done if record["key"] not in planned]
+
+
+def _done_records(out: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((out / "cells").glob(f"*/{experiment_cell.RECORD}")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and record.get("status") == "done" and {"key", "label"} <= set(record):
+            yield record
 
 
 def experiment_of(out: Path) -> Experiment:
@@ -89,19 +133,31 @@ def experiment_of(out: Path) -> Experiment:
         ) from error
 
 
-def state_of(out: Path, cells: Sequence[Cell]) -> State:
-    """How the cells stand on disk; those that failed count as not begun."""
-    records = ((cell, experiment_cell.record_of(out, cell)) for cell in cells)
-    return State(done={cell.key for cell, record in records if record is not None and record["status"] == "done"})
+def check_asked(
+    cells: Sequence[Cell], *, workers: int | None, engine: str, address: str | None, index: int | None = None
+) -> None:
+    """Refuse what cannot be run so, before anything is written.
+
+    Raises:
+        SpectraError: there is no such engine or cell, no worker is asked for, or options do not go together.
+    """
+    if workers is not None and workers < 1:
+        raise SpectraError(f"--workers {workers}: expected at least 1.")
+    if engine not in ENGINES:
+        raise SpectraError(f"--engine {engine!r}: expected local or ray.")
+    if address is not None and engine != "ray":
+        raise SpectraError("--address is of a Ray cluster: give --engine ray with it.")
+    if index is None:
+        return
+    if not 0 <= index < len(cells):
+        raise SpectraError(f"--index {index}: there are {len(cells)} cells, numbered from 0 (--dry-run lists them).")
+    if workers is not None or engine != "local":
+        raise SpectraError("--index runs one cell in this process: leave out --workers, --engine and --address.")
 
 
-def ready(cells: Sequence[Cell], state: State, busy: Collection[str]) -> Iterator[Cell]:
-    """Cells that can be begun now, in order."""
-    for cell in cells:
-        if cell.key in state.done or cell.key in state.failed or cell.key in busy:
-            continue
-        if not cell.needs or cell.needs in state.done:
-            yield cell
+def needed(cells: Sequence[Cell], index: int) -> list[Cell]:
+    """A cell by its number, after the base that it needs."""
+    return [*(one for one in cells if one.key == cells[index].needs), cells[index]]
 
 
 def run(
@@ -114,7 +170,7 @@ def run(
     address: str | None = None,
     say: Say,
 ) -> Done:
-    """Run every cell that is not done.
+    """Run every cell that is not done. One that another process is at is waited for, while there is nothing else to do.
 
     Args:
         workers: cells at once; None: one here, all that there is room for on a cluster.
@@ -122,133 +178,128 @@ def run(
         address: of the cluster.
 
     Raises:
-        SpectraError: every worker died, no cluster answers, or a file cannot be written.
+        SpectraError: workers die as they start, no cluster answers or none has room, or a file cannot be written.
     """
-    if workers is not None and workers < 1:
-        raise SpectraError(f"--workers {workers}: expected at least 1.")
-    if engine not in {"local", "ray"}:
-        raise SpectraError(f"--engine {engine!r}: expected local or ray.")
+    check_asked(cells, workers=workers, engine=engine, address=address)
     started = time.monotonic()
     state = state_of(out, cells)
+    _clear(out, cells)
     if state.done:
         say(f"{len(state.done)} of {len(cells)} cells are done already")
     if any(True for _ in ready(cells, state, ())):
-        with _crew(experiment, engine, address, workers, say) as crew:
+        with _crew(experiment, out, engine, address, workers, say) as crew:
             _direct(experiment, cells, out, crew, state, say)
     write_manifest(out, cells, state)
     return _done(cells, state, started)
 
 
-def _crew(experiment: Experiment, engine: str, address: str | None, workers: int | None, say: Say) -> Any:
+def _crew(experiment: Experiment, out: Path, engine: str, address: str | None, workers: int | None, say: Say) -> Any:
+    resources = experiment.resources
     if engine == "ray":
         from plasticity.experiment_ray import RayCrew
 
-        return RayCrew(experiment.resources, address=address, workers=workers, say=say)
-    if address is not None:
-        raise SpectraError("--address is of a Ray cluster: give --engine ray with it.")
+        return RayCrew(resources, out, address=address, workers=workers, say=say, heard=Heard(say))
+    from alphadecay import worker_gpus
+
+    count = workers or 1
+    shares = worker_gpus.shares(worker_gpus.visible(), count, resources.gpus) if count > 1 or resources.gpus else []
     return Crew[Job](
         experiment_cell.run,
-        workers=workers or 1,
-        threads=experiment.resources.threads,
+        workers=count,
+        threads=resources.threads,
         packages=PACKAGES,
-        say=_Heard(say),
+        say=Heard(say),
+        environments=shares,
     )
 
 
-def run_one(experiment: Experiment, cells: Sequence[Cell], index: int, out: Path, *, say: Say) -> Done:
+def _clear(out: Path, cells: Sequence[Cell]) -> None:
+    """Delete checkpoints of done cells that a kill left."""
+    experiment_cell.clear_deleted(out)
+    left = {path.name for path in (out / "tuned").glob("*")}
+    for cell in cells:
+        record = experiment_cell.record_of(out, cell) if cell.id in left else None
+        if record is not None and record["status"] == "done":
+            experiment_cell.clear(out, record)
+
+
+def run_one(experiment: Experiment, cells: Sequence[Cell], index: int, out: Path, *, say: Say) -> dict[str, Any]:
     """Run cell number `index` in this process, and first the base that it needs: a task of a Slurm array.
 
+    Another process that is at one of them is waited for.
+
+    Returns:
+        The record of the cell; or of its base, where that failed.
+
     Raises:
-        SpectraError: there is no such cell; or what the cell itself raises, which is recorded too.
+        SpectraError: there is no such cell. What a cell itself raises is in its record.
     """
-    if not 0 <= index < len(cells):
-        raise SpectraError(f"--index {index}: there are {len(cells)} cells, numbered from 0 (--dry-run lists them).")
-    started = time.monotonic()
-    cell = cells[index]
-    needed = [one for one in cells if one.key == cell.needs]
-    for one in [*needed, cell]:
+    import torch
+
+    check_asked(cells, workers=None, engine="local", address=None, index=index)
+    torch.set_num_threads(experiment.resources.threads)
+    record: dict[str, Any] = {}
+    for cell in needed(cells, index):
         try:
-            experiment_cell.run(Job(experiment=experiment, cell=one, out=out), say)
-        except SpectraError as error:
-            experiment_cell.failed(out, one, str(error))
-            raise
-    state = state_of(out, cells)
-    return Done(finished=len(state.done), failed=0, blocked=0, seconds=time.monotonic() - started)
-
-
-def record_end(out: Path, ended: Ended[Job], state: State) -> dict[str, Any]:
-    """Note how a cell ended; the cell itself has written its record where it is done."""
-    cell = ended.job.cell
-    record = ended.record
-    if record is None:
-        record = experiment_cell.failed(out, cell, ended.reason)
-        state.failed[cell.key] = ended.reason
-    else:
-        state.done.add(cell.key)
-        state.seconds.setdefault(cell.kind, []).append(float(record["seconds"]))
+            record = experiment_cell.run(Job(experiment=experiment, cell=cell, out=out), say, wait=True)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the reason is kept, as that of a worker's cell
+            record = experiment_cell.failed(out, cell, reason_of(error))
+        if record["status"] != "done":
+            break
+    manifest_of_disk(out, cells)
     return record
 
 
-def write_manifest(out: Path, cells: Sequence[Cell], state: State) -> None:
-    """One line a cell: id, key, what it is, how it stands, why."""
-    lines = []
-    for number, cell in enumerate(cells):
-        standing, reason = standing_of(cell, state)
-        line = {
-            "index": number,
-            "id": cell.id,
-            "key": cell.key,
-            "kind": cell.kind,
-            "label": cell.label,
-            "state": standing,
-        }
-        lines.append(json.dumps(line | ({"reason": reason} if reason else {})))
-    write_text(out / MANIFEST, "".join(f"{line}\n" for line in lines))
+def record_end(out: Path, ended: Ended[Job], state: State, lives: int) -> dict[str, Any]:
+    """Note how a cell ended; the cell itself has written its record where it is done.
 
-
-def standing_of(cell: Cell, state: State) -> tuple[str, str]:
-    """`done`, `failed`, `blocked` (its base failed) or `pending`, and why."""
-    if cell.key in state.done:
-        return "done", ""
-    if cell.key in state.failed:
-        return "failed", state.failed[cell.key]
-    if cell.needs in state.failed:
-        return "blocked", f"its base failed: {state.failed[cell.needs]}"
-    return "pending", ""
+    Args:
+        lives: workers that a cell may cost before it counts as failed.
+    """
+    cell = ended.job.cell
+    record = ended.record if ended.record is not None else experiment_cell.failed(out, cell, ended.reason)
+    if record["status"] == "done":
+        state.take_done(cell, record)
+    elif record["status"] == ELSEWHERE:
+        state.elsewhere[cell.key] = time.monotonic() + LOOK_SECONDS
+    else:
+        state.deaths[cell.key] += ended.died
+        if not ended.died or state.deaths[cell.key] >= lives:
+            state.failed[cell.key] = ended.reason
+    return record
 
 
 def _direct(experiment: Experiment, cells: Sequence[Cell], out: Path, crew: Any, state: State, say: Say) -> None:
     """Hand out cells until none can be begun and all are back."""
+    told: set[str] = set()
     while True:
+        _look_elsewhere(cells, out, state)
         busy = {job.cell.key for job in crew.busy}
-        for cell in itertools.islice(ready(cells, state, busy), crew.idle):
+        for cell in list(itertools.islice(ready(cells, state, busy), crew.idle)):
+            state.elsewhere.pop(cell.key, None)
             crew.begin(Job(experiment=experiment, cell=cell, out=out))
-            say(f"begins: {cell.label}")
+            if cell.key not in told:
+                say(f"begins: {cell.label}")
         write_manifest(out, cells, state)
         if not crew.busy:
-            return
-        for ended in crew.wait():
-            record = record_end(out, ended, state)
-            say(sentence(record, cells, state, len(crew.busy) + 1))
+            if not state.elsewhere:
+                return
+            time.sleep(LOOK_SECONDS)
+        for ended in crew.wait(LOOK_SECONDS if state.elsewhere else None):
+            record = record_end(out, ended, state, crew.lives)
+            if record["status"] != ELSEWHERE or record["key"] not in told:
+                say(sentence(record, cells, state, len(crew.busy) + 1))
+            if record["status"] == ELSEWHERE:
+                told.add(record["key"])
 
 
-def sentence(record: Mapping[str, Any], cells: Sequence[Cell], state: State, workers: int) -> str:
-    """How a cell ended, how many are done, and how long the rest takes."""
-    if record["status"] != "done":
-        return f"failed: {record['label']}: {record['reason']}"
-    count = f"{len(state.done)} of {len(cells)} cells"
-    return f"done: {record['label']}, {record['seconds']:.0f} s; {count}{_left(cells, state, workers)}"
-
-
-def _left(cells: Sequence[Cell], state: State, workers: int) -> str:
-    """From the mean time of each kind; kinds of which none has ended yet take as long as the mean of the others."""
-    known = {kind: sum(found) / len(found) for kind, found in state.seconds.items()}
-    if not known:
-        return ""
-    usual = sum(known.values()) / len(known)
-    left = sum(known.get(cell.kind, usual) for cell in cells if standing_of(cell, state)[0] == "pending")
-    seconds = left / max(1, workers)
-    return f", about {seconds / 60:.0f} min left" if seconds >= 60 else f", about {seconds:.0f} s left"
+def _look_elsewhere(cells: Sequence[Cell], out: Path, state: State) -> None:
+    """See whether another process is done with the cells that it was at."""
+    now = time.monotonic()
+    for cell in [cell for cell in cells if state.elsewhere.get(cell.key, now + 1) <= now]:
+        record = experiment_cell.record_of(out, cell)
+        if record is not None and record["status"] == "done":
+            state.take_done(cell, record)
 
 
 def _done(cells: Sequence[Cell], state: State, started: float) -> Done:
@@ -259,7 +310,7 @@ def _done(cells: Sequence[Cell], state: State, started: float) -> Done:
     )  # fmt: skip
 
 
-class _Heard:
+class Heard:
     """What cells say, a line every so often in all: many cells would say too much."""
 
     def __init__(self, say: Say) -> None:
