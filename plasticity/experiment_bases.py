@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from plasticity.experiment_data import Base, Found
+from plasticity.stats_result import listed
 from spectra.errors import SpectraError
 
 Entry = dict[str, Any]
+_PROBES = "probe mean"
 _SPECTRA = ("pseudo_rank_qk", "pseudo_rank_vp", "alpha_mean", "alpha_sd")
 
 
@@ -19,18 +21,59 @@ def entries(found: Found) -> list[Entry]:
 
 
 def measures(made: list[Entry]) -> dict[str, dict[str, float | None]]:
-    """Label -> quantity -> number. `probe mean`: over the probe tasks, where there are several (the paper averages them)."""
+    """Label -> quantity -> number.
+
+    `probe mean` (the paper averages two tasks): over the probe tasks that all probed bases have, where there are several. The
+    mean of a base over fewer tasks than others' would differ for that alone; `probes_left_out` names what is not in it.
+    """
     numbers: dict[str, dict[str, float | None]] = {}
+    averaged = _probed(made)[0]
     for entry in made:
         probes = {f"probe:{task}": one["test_accuracy"]["mean"] for task, one in entry["probes"].items()}
-        if len(probes) > 1:
-            probes["probe mean"] = sum(probes.values()) / len(probes)
+        if len(averaged) > 1 and probes:
+            probes[_PROBES] = sum(probes[f"probe:{task}"] for task in averaged) / len(averaged)
         final = entry["spectra"]["final"] if entry["spectra"] else {}
         numbers[entry["label"]] = {
             "eval_loss": entry["eval_loss"], **probes, "gap": entry["gap"]["gap"] if entry["gap"] else None,
             **{name: final.get(name) for name in ("pseudo_rank_qk", "pseudo_rank_vp", "alpha_sd")},
         }  # fmt: skip
     return numbers
+
+
+def _probed(made: list[Entry]) -> tuple[list[str], list[str]]:
+    """Probe tasks that all bases with any probe have, and the others."""
+    known = [entry["probes"] for entry in made if entry["probes"]]
+    tasks = list(dict.fromkeys(task for probes in known for task in probes))
+    shared = [task for task in tasks if all(task in probes for probes in known)]
+    return shared, [task for task in tasks if task not in shared]
+
+
+def probes_left_out(made: list[Entry]) -> list[str]:
+    """A sentence on what the mean over probe tasks leaves out."""
+    shared, rest = _probed(made)
+    if not rest:
+        return []
+    lacking = [
+        entry["label"] for entry in made if entry["probes"] and any(task not in entry["probes"] for task in rest)
+    ]
+    over = (
+        f"the mean over probe tasks is over {listed(shared)}"
+        if len(shared) > 1
+        else "there is no mean over probe tasks"
+    )
+    return [f"Probes of {listed(rest)} are not there for all probed bases (not for {listed(lacking)}): {over}."]
+
+
+def probe_of(numbers: Mapping[str, Mapping[str, float | None]]) -> str:
+    """The one quantity that stands for probes, the same for all bases: their mean, else the task that most bases have."""
+    known = [
+        name for of in numbers.values() for name, value in of.items() if name.startswith("probe") and value is not None
+    ]
+    return (
+        max(dict.fromkeys([_PROBES, *known]), key=lambda name: (known.count(name), name == _PROBES))
+        if known
+        else "probe"
+    )
 
 
 def tokenizers(found: Found, made: list[Entry]) -> dict[str, set[str]]:

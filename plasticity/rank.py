@@ -171,16 +171,15 @@ def measured_in_full(found: Found, task: str) -> Full:
             f"{found.out} has {len(scores)} bases fine-tuned on {task} and scored (tasks there: {known}); two make a ranking."
         )
     numbers = experiment_bases.measures(experiment_bases.entries(found))
+    probe = experiment_bases.probe_of({label: numbers[label] for label in scores})
     return Full(
-        signals={label: _cheap(numbers[label]) for label in scores}, scores=scores,
+        signals={label: _cheap(numbers[label], probe) for label in scores}, scores=scores,
         checkpoints={base.label: _checkpoint(found, base) for base in found.bases},
     )  # fmt: skip
 
 
-def _cheap(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
-    """An experiment's names of signals -> ours."""
-    probes = [name for name in numbers if name.startswith("probe")]
-    probe = "probe mean" if "probe mean" in probes else next(iter(probes), "probe")
+def _cheap(numbers: Mapping[str, float | None], probe: str) -> dict[str, float | None]:
+    """An experiment's names of signals -> ours; `probe`: the one that all bases are ranked by."""
     return {name: numbers.get(probe if theirs == "probe" else theirs) for name, theirs in _IN_EXPERIMENT.items()}
 
 
