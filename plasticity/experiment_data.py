@@ -62,7 +62,14 @@ class Run:
 
 @dataclass(kw_only=True)
 class Found:
-    """What a folder holds. `axis`: what its bases are drawn against; cells' records by kind and base label in `measured`."""
+    """What a folder holds.
+
+    Attributes:
+        axis: what its bases are drawn against.
+        measured: cells' records by kind and base label.
+        by_base: groups in which some base is asked for with several seeds of pretraining, whether they are done or not: there a
+            seed is one of pretraining, elsewhere one of fine-tuning.
+    """
 
     experiment: Experiment
     out: Path
@@ -71,6 +78,7 @@ class Found:
     bases: list[Base] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     measured: dict[str, dict[str, Values]] = field(default_factory=dict)
+    by_base: frozenset[str] = frozenset()
     warnings: list[str] = field(default_factory=list)
 
 
@@ -90,6 +98,7 @@ def read(out: Path) -> Found:
     variants = {name: changes for grid in experiment.pretrain for name, changes in grid.variants.items()}
     found.axis = axis_of(axes, experiment.axis, told)
     where = places(axes, found.axis, variants, told)
+    found.by_base = _several(axes, where)
     before: dict[str, dict[str, Tested]] = {}
     for cell in done:
         if cell["kind"] in {"probe", "gap", "spectra"}:
@@ -101,7 +110,7 @@ def read(out: Path) -> Found:
             label = cell["base"]
             found.bases.append(
                 Base(
-                    label=label, axes=axes[label], place=where[label], seed=int(axes[label].get("seed") or 0),
+                    label=label, axes=axes[label], place=where[label], seed=_seed(axes[label]),
                     result=cell["result"], before=before.get(label, {}),
                 )
             )  # fmt: skip
@@ -110,6 +119,18 @@ def read(out: Path) -> Found:
         _run(found, cell, known[cell["base"]]) for cell in done if cell["kind"] == "tune" and cell["base"] in known
     ]
     return found
+
+
+def _several(axes: Mapping[str, Values], where: Mapping[str, Place]) -> frozenset[str]:
+    """Groups in which some place has bases of several seeds."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for label, place in where.items():
+        seeds.setdefault((place.group, place.key), set()).add(_seed(axes[label]))
+    return frozenset(group for (group, _), found in seeds.items() if len(found) > 1)
+
+
+def _seed(axes: Values) -> int:
+    return int(axes.get("seed") or 0)
 
 
 def _base_axes(cell: Values) -> Values:

@@ -1,30 +1,40 @@
 """What an experiment says of the plasticity paper's findings, in sentences: holds, does not hold, not settled, not measured.
 
-A finding is settled only by an interval over at least two seeds that leaves out zero. Paper: arXiv 2602.11137, sections 4, 5.
+A finding is settled only by an interval over at least two seeds of pretraining that leaves out zero. Paper: arXiv 2602.11137,
+sections 4, 5. The paper's claims are about weight decay: of another axis the same is asked, but nothing is claimed of the paper:
+the answers are yes and no, and rises and falls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from plasticity import stats
+from plasticity.experiment_bases import probe_of
 from plasticity.experiment_families import Family, Scores
+from plasticity.experiment_places import is_number
 from plasticity.experiment_statistics import LOSS, reference
 from plasticity.stats_grid import Contrasts, align, contrasts
-from plasticity.stats_result import counted
+from plasticity.stats_result import counted, listed
 
 HOLDS, NOT, OPEN, UNKNOWN = "holds", "does not hold", "not settled", "not measured"
+YES, NO, RISES, FALLS = "yes", "no", "rises", "falls"  # of another axis than the paper's
 _WORDS = {"decay.base": "weight decay", "train.lr": "learning rate"}
-_ONE_SEED = "one seed: what another seed would change is not known"
+_PAPER = "decay.base"
+_ONE_SEED = "one seed of pretraining: what another would change is not known"
+_UNSETTLED_LOSS = "which has the smallest loss is itself not settled"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A claim of the paper, put as a question, and what this experiment answers, in one sentence with its certainty."""
+    """A claim of the paper, put as a question, and what this experiment answers, in one sentence with its certainty.
+
+    `of_paper`: whether it is about the paper's axis, weight decay. If not, statuses are yes, no, rises, falls in place of holds and
+    does not hold.
+    """
 
     claim: str
     group: str
@@ -32,6 +42,7 @@ class Finding:
     answer: str
     status: str
     evidence: list[str] = field(default_factory=list)
+    of_paper: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,7 @@ class _Against:
     by: str
     n_seeds: int
     found: Contrasts
+    left_out: tuple[str, ...]
 
     def limits(self, name: str) -> tuple[float, float] | None:
         """None where nothing varies, or with one seed."""
@@ -62,10 +74,16 @@ class _Against:
 
 def findings(family: Family, scores: Sequence[Scores], axis: str, warning: str | None) -> list[Finding]:
     """The paper's five, of one family. `warning`: why losses and gaps of the family cannot be compared; None: they can."""
-    chosen, axis = _main(scores), _WORDS.get(axis, axis)
+    chosen, of_paper = _main(scores), axis == _PAPER
+    axis = _WORDS.get(axis, axis)
     others = [one for one in scores if chosen is not None and one.setting == chosen.setting and one is not chosen]
     made = [_plasticity(family, chosen, axis, others), _loss(family, chosen, axis)]
-    made += [_trend(family, axis, *claim) for claim in _trends(family)]
+    if of_paper:
+        made += [_trend(family, axis, *claim) for claim in _trends(family)]
+    else:
+        made += [_trend(family, axis, claim, quantity, called, 0) for claim, quantity, called, _ in _trends(family)]
+        named = {HOLDS: YES, NOT: NO}
+        made = [replace(one, of_paper=False, status=named.get(one.status, one.status)) for one in made]
     return [_doubted(one, warning) if warning and one.claim in {"plasticity", "loss", "gap"} else one for one in made]
 
 
@@ -82,8 +100,31 @@ def _against(family: Family, one: Scores) -> _Against | None:
         return None
     control, by = reference(family, grid.names)
     return _Against(
-        names=grid.names, control=control, by=by, n_seeds=len(grid.seeds), found=contrasts(grid, grid.names.index(control))
+        names=grid.names, control=control, by=by, n_seeds=len(grid.seeds), found=contrasts(grid, grid.names.index(control)),
+        left_out=grid.left_out,
     )  # fmt: skip
+
+
+def _enough(family: Family, against: _Against) -> bool:
+    """Whether there are seeds of pretraining to tell what pretraining does."""
+    return family.by_base and against.n_seeds > 1
+
+
+def _lacking(family: Family, one: Scores | None, need: str) -> str:
+    """What it takes to compare."""
+    if one is not None and len(one.values) > 1 and not one.seeds():
+        return f"no seed of {family.seeds_of} is there for all bases that are compared"
+    return need
+
+
+def _larger_loss(family: Family, names: Sequence[str], control: str) -> dict[str, stats.SeedDifference]:
+    """Name -> its loss minus that of the control, over the seeds of pretraining that both have."""
+    loss = family.of(LOSS)
+    return {name: stats.paired_seeds({**loss[name]}, {**loss[control]}) for name in names if name in loss}
+
+
+def _is_larger(found: stats.SeedDifference) -> bool:
+    return found.ci95 is not None and found.ci95[0] > 0
 
 
 def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[Scores]) -> Finding:
@@ -92,13 +133,14 @@ def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[
     )
     against = _against(family, one) if one is not None else None
     if one is None or against is None:
-        return _unknown("plasticity", family, question, f"it takes fine-tuned bases of at least two values of {axis}")
+        need = _lacking(family, one, f"it takes fine-tuned bases of at least two values of {axis}")
+        return _unknown("plasticity", family, question, need)
     at = family.x(against.control)
-    if not _number(at):
+    if not is_number(at):
         return _unknown("plasticity", family, question, f"its bases have no number for {axis}")
-    larger = [name for name in against.names if _number(family.x(name)) and family.x(name) > at]
+    larger = [name for name in against.names if is_number(family.x(name)) and family.x(name) > at]
     told = _told(family, one, against)
-    which = "the smallest validation loss" if against.by == "loss" else "the smallest value (not all losses are known)"
+    which = "the smallest validation loss" if against.by == "loss" else f"the smallest value ({_why_not(family)})"
     if not larger:
         answer = f"{axis} {at} has {which}, and no larger value was tried: it cannot be said."
         return Finding(
@@ -106,34 +148,65 @@ def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[
         )
     best = max(larger, key=against.difference)
     told += [f"{other.task}: {text}" for other in others if (text := _by_itself(family, other, best, against.control))]
-    said = f"{axis} {family.told(best)} against {at}, which has {which}: {_gain(one, against, best)}"
-    limits = [against.limits(name) for name in larger]
-    if against.n_seeds < 2:
-        status, answer = OPEN, f"{said}; {_ONE_SEED}."
-    elif (of_best := _clear(against, larger)) is not None:
-        status, answer = (
-            HOLDS,
-            f"Yes: {axis} {family.told(of_best)} against {at}, which has {which}: {_gain(one, against, of_best)}.",
-        )
-    elif all(found is not None and found[1] < 0 for found in limits):
-        status, answer = NOT, f"No: every larger value scores worse; the best of them: {said}."
-    else:
-        status, answer = OPEN, f"The best of the larger values: {said}. The interval does not decide it."
+    status, answer = _judged(family, one, against, larger, f"{axis} {{}} against {at}, which has {which}", best)
+    if status == HOLDS:
+        answer = f"Yes: {answer}"
+    elif status == NOT:
+        answer = f"No: every larger value scores worse; the best of them: {answer}"
     if against.by != "loss":
-        status = OPEN if status != UNKNOWN else status
-        answer = (
-            answer.removeprefix("Yes: ").removeprefix("No: ")
-            + " Without the losses it is not known which base has the smallest."
-        )
+        status, answer = OPEN, f"{answer.removeprefix('Yes: ').removeprefix('No: ')} {_without_loss(family)}"
     return Finding(
         claim="plasticity", group=family.label, question=question, answer=answer, status=status, evidence=told
     )
 
 
-def _clear(against: _Against, names: Sequence[str]) -> str | None:
-    """The place that is surest to be better than the reference."""
-    lows = {name: limits[0] for name in names if (limits := against.limits(name)) is not None and limits[0] > 0}
-    return max(lows, key=lows.__getitem__) if lows else None
+def _why_not(family: Family) -> str:
+    return "not all losses are known" if family.comparable else "losses of different tokenizers cannot be compared"
+
+
+def _without_loss(family: Family) -> str:
+    known = "Without the losses it" if family.comparable else "With different tokenizers it"
+    return f"{known} is not known which base has the smallest."
+
+
+def _judged(
+    family: Family, one: Scores, against: _Against, names: Sequence[str], pair: str, best: str
+) -> tuple[str, str]:
+    """Status and sentence on whether one of these is better than the control, or all are worse; `pair`: with a gap for its name.
+
+    What is compared with the control because of its loss must be shown to have a larger one: which base comes first by loss is
+    itself measured.
+    """
+    said = f"{pair.format(family.told(best))}: {_gain(family, one, against, best)}"
+    if not _enough(family, against):
+        return OPEN, f"{said}; {_ONE_SEED}."
+    by_loss = _larger_loss(family, against.names, against.control) if against.by == "loss" else {}
+    open_by_loss = [name for name, found in by_loss.items() if name != against.control and not _is_larger(found)]
+    limits = {name: against.limits(name) for name in names}
+    lows = {name: found[0] for name, found in limits.items() if found is not None and found[0] > 0}
+    sure = {name: low for name, low in lows.items() if name not in open_by_loss}
+    if sure:
+        clear = max(sure, key=sure.__getitem__)
+        return HOLDS, f"{pair.format(family.told(clear))}: {_gain(family, one, against, clear)}."
+    worse = all(found is not None and found[1] < 0 for found in limits.values())
+    if worse and not open_by_loss:
+        return NOT, f"{said}."
+    if worse or lows:
+        shown = max(lows, key=lows.__getitem__) if lows else best
+        doubt = next(iter(open_by_loss)) if worse else shown
+        return OPEN, (
+            f"{pair.format(family.told(shown))}: {_gain(family, one, against, shown)}; but {_UNSETTLED_LOSS} "
+            f"({_by_how_much(family, against, doubt, by_loss[doubt])})."
+        )
+    return OPEN, f"{said}. The interval does not decide it."
+
+
+def _by_how_much(family: Family, against: _Against, name: str, found: stats.SeedDifference) -> str:
+    """The difference of two losses in words."""
+    text = f"loss of {family.told(name)} minus that of {family.told(against.control)}: {found.value or 0.0:+.4f}"
+    if found.ci95 is None:
+        return f"{text}, no interval over {counted(found.n, 'seed')}"
+    return f"{text}, 95% interval {found.ci95[0]:+.4f} to {found.ci95[1]:+.4f}, {counted(found.n, 'seed')}"
 
 
 def _loss(family: Family, one: Scores | None, axis: str) -> Finding:
@@ -141,34 +214,40 @@ def _loss(family: Family, one: Scores | None, axis: str) -> Finding:
         f"Is the {axis} of the smallest validation loss a wrong choice for fine-tuning (loss does not predict scores)?"
     )
     against = _against(family, one) if one is not None else None
+    if one is not None and against is not None and not family.comparable:
+        answer = "Losses of bases with different tokenizers cannot be compared."
+        return Finding(claim="loss", group=family.label, question=question, answer=answer, status=OPEN)
     if one is None or against is None or against.by != "loss":
-        return _unknown("loss", family, question, "it takes losses and scores of at least two bases")
+        need = _lacking(family, one, "it takes losses and scores of at least two bases")
+        return _unknown("loss", family, question, need)
     others = [name for name in against.names if name != against.control]
     best = max(others, key=against.difference)
-    pair = f"{axis} {family.told(best)} against {family.told(against.control)}"
-    said = f"{pair}, which has the smallest loss: {_gain(one, against, best)}"
-    limits = [against.limits(name) for name in others]
-    if against.n_seeds < 2:
-        status, answer = OPEN, f"{said}; {_ONE_SEED}."
-    elif (clear := _clear(against, others)) is not None:
-        status = HOLDS
-        answer = (
-            f"Yes: {axis} {family.told(clear)} has a larger loss than {family.told(against.control)} and scores better: "
-            f"{_gain(one, against, clear)}."
-        )
-    elif all(found is not None and found[1] < 0 for found in limits):
-        status, answer = NOT, f"No: the smallest loss also scores best; next to it: {said}."
-    else:
-        status, answer = OPEN, f"The best other choice: {said}. The interval does not decide it."
+    at = family.told(against.control)
+    status, answer = _judged(
+        family, one, against, others, f"{axis} {{}} against {at}, which has the smallest loss", best
+    )
+    if status == HOLDS:
+        answer = f"Yes: a larger loss and a better score: {answer}"
+    elif status == NOT:
+        answer = f"No: the smallest loss also scores best; next to it: {answer}"
+    by_loss = [
+        _sentence(_by_how_much(family, against, name, found))
+        for name, found in _larger_loss(family, others, against.control).items()
+    ]
     return Finding(
         claim="loss", group=family.label, question=question, answer=answer, status=status,
-        evidence=[*_told(family, one, against), _correlation(family, one)],
+        evidence=[*_told(family, one, against), *by_loss, _correlation(family, one)],
     )  # fmt: skip
 
 
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _correlation(family: Family, one: Scores) -> str:
-    loss = {name: float(np.mean(list(seeds.values()))) for name, seeds in family.of(LOSS).items()}
-    found = stats.pearson({**loss}, {**one.means()})
+    names = [name for name in one.values if name in family.of(LOSS)]
+    seeds = [seed for seed in one.seeds(names) if seed in family.shared_seeds(LOSS, names)] if family.by_base else []
+    found = stats.pearson({**family.means(LOSS, names, seeds)}, {**one.means(names, seeds)})
     if found.value is None:
         return f"No correlation of loss with score can be given. {found.why}"
     loo = f", {found.loo_range[0]:+.2f} to {found.loo_range[1]:+.2f} with one left out" if found.loo_range else ""
@@ -178,35 +257,38 @@ def _correlation(family: Family, one: Scores) -> str:
 
 
 def _told(family: Family, one: Scores, against: _Against) -> list[str]:
-    """Loss and score of every place."""
-    loss, means = family.of(LOSS), one.means()
+    """Loss and score of every place, over the seeds that all have, and what was left out for that."""
+    loss, means = family.means(LOSS, against.names), one.means(against.names)
     made = []
     for name in against.names:
-        known = f"loss {np.mean(list(loss[name].values())):.4f}, " if name in loss else ""
+        known = f"loss {loss[name]:.4f}, " if name in loss else ""
         made.append(f"{family.told(name)}: {known}{one.task} {one.score} {_amount(one, means[name])}")
     tasks = next(iter(one.values.values()))
     questions = sum(len(next(iter(seeds.values()))) for seeds in tasks.values())
     made.append(
-        f"{counted(against.n_seeds, 'seed')}, {counted(questions, 'question')}; intervals hold for all comparisons with "
-        f"{family.told(against.control)} at once (Dunnett), for this question alone."
+        f"{counted(against.n_seeds, 'seed')} of {family.seeds_of}, {counted(questions, 'question')}; intervals hold for all "
+        f"comparisons with {family.told(against.control)} at once (Dunnett), for this question alone."
     )
-    return made
+    if one.task == "mean":
+        made.append(f"The mean is over {listed(one.tasks)}.")
+    return [*made, *against.left_out, *one.remarks]
 
 
-def _gain(one: Scores, against: _Against, name: str) -> str:
+def _gain(family: Family, one: Scores, against: _Against, name: str) -> str:
     limits, value = against.limits(name), against.difference(name)
     scale, unit = (1.0, "less harmful") if one.sign < 0 else (100.0, "points")
     text = f"{scale * value:+.2f} {unit} on {one.task} {one.score}"
     if limits is None:
         return text
-    return f"{text} (95% interval {scale * limits[0]:+.2f} to {scale * limits[1]:+.2f}, {counted(against.n_seeds, 'seed')})"
+    over = f"{counted(against.n_seeds, 'seed')} of {family.seeds_of}"
+    return f"{text} (95% interval {scale * limits[0]:+.2f} to {scale * limits[1]:+.2f}, {over})"
 
 
 def _by_itself(family: Family, one: Scores, first: str, second: str) -> str:
     """The same two on another task, without an interval (`comparisons` has it); empty where one is missing."""
-    means = one.means()
-    if first not in means or second not in means:
+    if first not in one.values or second not in one.values:
         return ""
+    means = one.means([first, second])
     return (
         f"{_amount(one, means[first])} at {family.told(first)}, {_amount(one, means[second])} at {family.told(second)}"
     )
@@ -218,27 +300,29 @@ def _amount(one: Scores, value: float) -> str:
 
 def _trends(family: Family) -> list[tuple[str, str, str, int]]:
     """Claim, quantity, what it is called, direction that the paper claims."""
-    probes = [name for name in family.quantities if name.startswith("probe")]
-    probe = "probe mean" if "probe mean" in probes else next(iter(probes), "probe")
     return [
-        ("probes", probe, "accuracy of linear probes (best layer)", 1),
+        ("probes", probe_of(family.measures), "accuracy of linear probes (best layer)", 1),
         ("rank", "pseudo_rank_qk", "pseudo-rank of W_QK (share of full rank, final checkpoint)", -1),
         ("gap", "gap", "train-val gap (nats a token)", -1),
     ]
 
 
 def _trend(family: Family, axis: str, claim: str, quantity: str, called: str, direction: int) -> Finding:
-    verb = "rise" if direction > 0 else "fall"
-    question = f"Does the {called} {verb} with {axis}?"
-    values = {name: seeds for name, seeds in family.of(quantity).items() if _number(family.x(name))}
+    """Over the seeds that have all values. `direction` 0: no claim is made, and the answer is whether it rises or falls."""
+    question = f"Does the {called} {('rise or fall', 'rise', 'fall')[direction]} with {axis}?"
+    values = {name: seeds for name, seeds in family.of(quantity).items() if is_number(family.x(name))}
     names = list(values)
     if len(names) < 2:
         return _unknown(
             claim, family, question, f"it takes bases of at least two values of {axis} on which it was measured"
         )
-    means = {name: float(np.mean(list(values[name].values()))) for name in names}
-    evidence = [f"{axis} {family.x(name)}: {means[name]:.4f} ({counted(len(values[name]), 'seed')})" for name in names]
-    seeds = [seed for seed in values[names[0]] if all(seed in values[name] for name in names)]
+    seeds = family.shared_seeds(quantity, names)
+    means = family.means(quantity, names)
+    n = {name: len(seeds or values[name]) for name in names}
+    evidence = [f"{axis} {family.x(name)}: {means[name]:.4f} ({counted(n[name], 'seed')})" for name in names]
+    gone = sorted({seed for of in values.values() for seed in of} - set(seeds))
+    if gone and seeds:
+        evidence.append(f"Left out, seeds that not all values of {axis} have: {listed([str(s) for s in gone])}.")
     ends = f"{means[names[0]]:.4f} at {family.x(names[0])}, {means[names[-1]]:.4f} at {family.x(names[-1])}"
     if not seeds:
         answer = f"{ends}; no seed has all values of {axis}: there is no interval."
@@ -254,16 +338,23 @@ def _trend(family: Family, axis: str, claim: str, quantity: str, called: str, di
     else:
         low, high = found.ci95
         said = f"{ends}; {slope:+.4f} a step of the grid (95% interval {low:+.4f} to {high:+.4f}, {counted(len(seeds), 'seed')})"
-        ahead = low > 0 if direction > 0 else high < 0
-        behind = high < 0 if direction > 0 else low > 0
-        status = HOLDS if ahead else NOT if behind else OPEN
-        answer = f"Yes: {said}." if ahead else f"No, the reverse: {said}." if behind else f"{said}: zero is within."
-    steps = np.diff([means[name] for name in names]) * direction
+        status, answer = _direction(low, high, direction, said)
+    steps = np.diff([means[name] for name in names]) * (direction or (1 if slope > 0 else -1))
+    which = "asked about" if direction else "of the slope"
     evidence.append(
-        f"{'Every step goes' if (steps > 0).all() else 'Not every step goes'} in the direction asked about (means over seeds). A "
-        f"step is from one value of {axis} to the next; slope by least squares a seed, t-interval over seeds."
+        f"{'Every step goes' if (steps > 0).all() else 'Not every step goes'} in the direction {which} (means over seeds). A step "
+        f"is from one value of {axis} to the next; slope by least squares a seed, t-interval over seeds of pretraining."
     )
     return Finding(claim=claim, group=family.label, question=question, answer=answer, status=status, evidence=evidence)
+
+
+def _direction(low: float, high: float, direction: int, said: str) -> tuple[str, str]:
+    """Status and answer from the interval of a slope."""
+    if low <= 0 <= high:
+        return OPEN, f"{said}: zero is within."
+    if not direction:
+        return (RISES, f"It rises: {said}.") if low > 0 else (FALLS, f"It falls: {said}.")
+    return (HOLDS, f"Yes: {said}.") if (low > 0) == (direction > 0) else (NOT, f"No, the reverse: {said}.")
 
 
 def _slope(values: Sequence[float]) -> float:
@@ -278,11 +369,4 @@ def _unknown(claim: str, family: Family, question: str, why: str) -> Finding:
 
 def _doubted(one: Finding, warning: str) -> Finding:
     status = one.status if one.status == UNKNOWN else OPEN
-    return Finding(
-        claim=one.claim, group=one.group, question=one.question, answer=f"{one.answer} But: {warning}", status=status,
-        evidence=one.evidence,
-    )  # fmt: skip
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return replace(one, answer=f"{one.answer} But: {warning}", status=status)

@@ -96,8 +96,12 @@ def places(bases: Mapping[str, Values], axis: str, variants: Mapping[str, Values
 
 def order(place: Place) -> tuple[int, float, str]:
     """For sorting by x: numbers first, ascending."""
-    known = isinstance(place.x, (int, float)) and not isinstance(place.x, bool)
-    return (0, float(place.x), place.name) if known else (1, 0.0, place.name)
+    return (0, float(place.x), place.name) if is_number(place.x) else (1, 0.0, place.name)
+
+
+def is_number(x: Any) -> bool:
+    """Whether a value of an axis is one."""
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
 def _families(group: str, x: Any, own: Values, axis: str, lines: Mapping[tuple[str, str], Values]) -> tuple[str, ...]:

@@ -1,71 +1,83 @@
 """Scores of fine-tuned bases as points of figures: means over seeds, with intervals over seeds and questions.
 
 Legend: S seeds, Q questions, B draws. Seeds are drawn first, then questions: the same questions for all seeds, which all answer
-the same ones. A seed is one of pretraining where some base has several, its fine-tuning runs averaged; else one of fine-tuning.
+the same ones. A seed is one of pretraining where some base is asked for with several, its fine-tuning runs averaged; else one of
+fine-tuning.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from plasticity.experiment_answers import Table
-from plasticity.experiment_data import PRETRAINED, Run, tasks_of_reasoning
+from plasticity.experiment_data import PRETRAINED, Run, main_score, tasks_of_reasoning
 from plasticity.experiment_places import order
 from plasticity.stats import proportion_interval
 from plasticity.stats_grid import draw_seeds
 from plasticity.stats_resample import DRAWS, counts, percentile
 from plasticity.stats_result import Floats, Interval, counted
 
-MEAN = "mean"
+MEAN, MEAN_CLOZE = "mean", "mean_cloze"
 Drawn = Mapping[int, Floats]  # id of a table -> (B,) its score under resampling of questions
 
 
-def units(runs: Sequence[Run], several_bases: bool) -> dict[int, list[Run]]:
-    """Seed -> its runs."""
+def units(runs: Sequence[Run], by_base: bool) -> dict[int, list[Run]]:
+    """Seed -> its runs; `by_base`: seeds of pretraining, else of fine-tuning."""
     made: dict[int, list[Run]] = {}
     for run in runs:
-        made.setdefault(run.base.seed if several_bases else run.seed, []).append(run)
+        made.setdefault(run.base.seed if by_base else run.seed, []).append(run)
     return dict(sorted(made.items()))
 
 
-def several_bases(runs: Iterable[Run]) -> bool:
-    """Whether any place has bases of several seeds."""
-    seeds: dict[tuple[str, str], set[int]] = {}
-    for run in runs:
-        seeds.setdefault((run.place.key, run.start), set()).add(run.base.seed)
-    return any(len(found) > 1 for found in seeds.values())
+def points(runs: Sequence[Run], by_base: Collection[str], *, draws: int = DRAWS, seed: int = 0) -> list[dict[str, Any]]:
+    """One a (place, setting, task, score, start), as in `summary.json`.
 
+    Task `mean`: over the tasks whose answers are generated; `mean_cloze`: over those that are scored by the likelihood of their
+    choices (figure 11); each where there are several, `tasks` says which.
 
-def points(runs: Sequence[Run], *, draws: int = DRAWS, seed: int = 0) -> list[dict[str, Any]]:
-    """One a (place, setting, task, score, start), as in `summary.json`; `mean`: over the tasks whose answers are generated."""
+    Args:
+        by_base: groups in which a seed is one of pretraining.
+    """
     drawn = _draw([t for run in runs for t in run.tested.tables.values()], draws, seed)
-    by_base = {name: several_bases(run for run in runs if run.place.group == name) for name in _groups(runs)}
     cells: dict[tuple[str, str, str], dict[str, list[Run]]] = {}
     for run in runs:
         which = (run.place.key, json.dumps(dict(run.setting), sort_keys=True), run.start)
         cells.setdefault(which, {}).setdefault(run.task, []).append(run)
-    reasoning = tasks_of_reasoning(runs)
+    means = {MEAN: tasks_of_reasoning(runs), MEAN_CLOZE: _cloze(runs)}
     made = []
     for tasks in sorted(cells.values(), key=_order):
-        first = next(iter(tasks.values()))[0]
-        seeded = {task: units(found, by_base[first.place.group]) for task, found in tasks.items()}
+        by = next(iter(tasks.values()))[0].place.group in by_base
+        seeded = {task: units(found, by) for task, found in tasks.items()}
         for task, by_seed in seeded.items():
-            made += [
-                _point({task: by_seed}, task, score, drawn, draws, by_base[first.place.group])
-                for score in first_scores(by_seed)
-            ]
-        if len(reasoning) > 1 and all(task in seeded for task in reasoning):
-            whole = {task: seeded[task] for task in reasoning}
-            shared = [s for s in whole[reasoning[0]] if all(s in by_seed for by_seed in whole.values())]
-            whole = {task: {s: by_seed[s] for s in shared} for task, by_seed in whole.items()}
-            common = [n for n in first_scores(whole[reasoning[0]]) if all(n in first_scores(u) for u in whole.values())]
-            by = by_base[first.place.group]
-            made += [_point(whole, MEAN, score, drawn, draws, by) for score in common if shared]
+            made += [_point({task: by_seed}, task, score, drawn, draws, by) for score in first_scores(by_seed)]
+        for name, over in means.items():
+            if len(over) > 1 and all(task in seeded for task in over):
+                whole = _shared({task: seeded[task] for task in over})
+                common = [n for n in _scores_of(whole) if name == MEAN or n == "acc"]
+                made += [_point(whole, name, score, drawn, draws, by) for score in common]
     return made
+
+
+def _cloze(runs: Sequence[Run]) -> list[str]:
+    """Tasks that are fine-tuned on and scored by the likelihood of choices."""
+    return list(dict.fromkeys(run.task for run in runs if main_score(run) == "acc"))
+
+
+def _shared(tasks: Mapping[str, Mapping[int, Sequence[Run]]]) -> dict[str, dict[int, Sequence[Run]]]:
+    """The same with the seeds that all tasks have."""
+    first = next(iter(tasks.values()))
+    seeds = [seed for seed in first if all(seed in by_seed for by_seed in tasks.values())]
+    return {task: {seed: by_seed[seed] for seed in seeds} for task, by_seed in tasks.items()}
+
+
+def _scores_of(tasks: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[str]:
+    """Scores that all of several tasks have."""
+    known = [first_scores(by_seed) for by_seed in tasks.values()]
+    return [name for name in known[0] if all(name in names for names in known)]
 
 
 def first_scores(by_seed: Mapping[int, Sequence[Run]]) -> list[str]:
@@ -79,10 +91,6 @@ def _order(tasks: Mapping[str, Sequence[Run]]) -> tuple[str, bool, Any]:
     """By group, x, and what has none last."""
     run = next(iter(tasks.values()))[0]
     return run.place.group, run.start != PRETRAINED, order(run.place)
-
-
-def _groups(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.place.group for run in runs))
 
 
 def _point(
@@ -99,9 +107,10 @@ def _point(
         "group": one.place.group, "families": list(one.place.families), "bases": _bases(tasks),
         "name": one.place.name, "x": one.place.x,
         "axes": dict(one.place.axes), "setting": dict(one.setting), "task": name, "score": score, "start": one.start,
+        "tasks": list(tasks),
         "value": float(np.mean([np.mean(values) for values in each.values()])), "ci95": ci95, "n_questions": questions,
         "n_seeds": len(first), "by_seed": np.mean(list(each.values()), axis=0).tolist(), "seeds": list(first),
-        "method": method,
+        "seeds_of": kind_of_seed(by_base), "method": method,
     }  # fmt: skip
 
 
@@ -161,9 +170,14 @@ def _method(n_seeds: int, n_tasks: int, draws: int, by_base: bool) -> str:
             f"one seed: bootstrap over questions alone{of}; what another seed would change is not in the interval; 95% percentile, "
             f"{draws} draws"
         )
-    kind = "pretraining" if by_base else "fine-tuning"
     few = "; of so few seeds it holds less than 95% where seeds matter more than questions do" if n_seeds < 4 else ""
-    return f"bootstrap over {counted(n_seeds, 'seed')} of {kind}, then over questions{of}; 95% percentile, {draws} draws{few}"
+    over = f"{counted(n_seeds, 'seed')} of {kind_of_seed(by_base)}, then over questions{of}"
+    return f"bootstrap over {over}; 95% percentile, {draws} draws{few}"
+
+
+def kind_of_seed(by_base: bool) -> str:
+    """What a seed is one of, in words."""
+    return "pretraining" if by_base else "fine-tuning"
 
 
 def _mean(arrays: Sequence[Floats]) -> Floats:

@@ -23,6 +23,7 @@ from plasticity.experiment_findings import findings
 from plasticity.experiment_places import BASE
 from plasticity.experiment_points import points
 from plasticity.stats_resample import DRAWS
+from plasticity.stats_result import listed
 from spectra.atomic import write_text
 from spectra.errors import SpectraError
 
@@ -39,6 +40,11 @@ _BY_LOSS = frozenset({"eval_loss", "gap"})
 def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
     """Everything, as plain JSON values.
 
+    Keys that say what a number is over: `tasks` (of a mean), `seeds_of` (pretraining or fine-tuning), `seeds` and `said_of_seeds`
+    (those that all that is compared has, and a sentence on what is left out; in comparisons it is the status of `paired`),
+    `reference_by` (`loss`, `smallest`, or None where nothing was chosen), `remark` of a pair (what its seeds cannot tell), and
+    `of_paper` of a finding (whether it is the paper's claim, on the paper's axis).
+
     Args:
         draws: of every bootstrap.
 
@@ -51,7 +57,8 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
     known = experiment_bases.tokenizers(found, bases)
     mixed = {label for label, tokenizers in known.items() if len(tokenizers) > 1}
     several = len(set().union(*known.values())) > 1
-    lines = families(found, numbers)
+    tokenizers = {base["label"]: base["tokenizer_sha256"] for base in bases}
+    lines = families(found, numbers, tokenizers)
     statistics: dict[str, list[dict[str, Any]]] = {
         "comparisons": [], "correlations": [], "optimum": [], "best_settings": [], "tradeoffs": [], "pairs": [],
     }  # fmt: skip
@@ -64,14 +71,14 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
         warning = _NOT_COMPARABLE if family.label in mixed else None
         told = _tried(found, family.label, partial(findings, family, table, axis, warning))
         said += [dataclasses.asdict(one) for one in told or []]
-    for group in across(found, numbers):
+    for group in across(found, numbers, tokenizers):
         table = _tried(found, group.label, partial(scores, group)) or []
         compared = (
             _tried(found, group.label, partial(experiment_statistics.comparisons, group, table, draws=draws)) or []
         )
         doubted = any(mixed.intersection(place.families) for place in group.places)
         statistics["comparisons"] += [_warned(entry, "comparisons", doubted) for entry in compared]
-    together = experiment_pairs.everyone(found, numbers)
+    together = experiment_pairs.everyone(found, numbers, tokenizers)
     table = _tried(found, together.label, partial(scores, together)) or []
     statistics["pairs"] = (
         _tried(found, together.label, partial(experiment_pairs.pairs, together, table, draws=draws)) or []
@@ -86,10 +93,10 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
         "format": FORMAT, "schema_version": SCHEMA_VERSION, "experiment": _about(found),
         "counts": _counts(found), "failed": _failed(found), "pending": _labels(found, "pending", "blocked"),
         "bases": bases, "runs": [_run(found, run) for run in found.runs],
-        "points": points(found.runs, draws=draws), "loss": _losses(lines, mixed), "statistics": statistics, "findings": said,
-        "provenance": _provenance(found),
+        "points": points(found.runs, found.by_base, draws=draws), "loss": _losses(lines, mixed),
+        "statistics": statistics, "findings": said, "provenance": _provenance(found),
     }  # fmt: skip
-    made["warnings"] = [*found.warnings, *_warnings(found, known, several)]
+    made["warnings"] = [*found.warnings, *experiment_bases.probes_left_out(bases), *_warnings(found, known, several)]
     return dict(plain(made))
 
 
@@ -249,6 +256,12 @@ def _warnings(found: Found, known: Mapping[str, set[str]], several: bool) -> lis
     if found.runs and max(tuned.values()) == 1 and max(seeds.values(), default=0) <= 1:
         made.append(
             "One seed throughout: intervals are over questions alone, nothing is tested over seeds, and no finding is settled."
+        )
+    single = {run.place.group for run in found.runs if "recipe" in run.base.axes} - found.by_base
+    if single and len({run.seed for run in found.runs if run.place.group in single}) > 1:
+        made.append(
+            f"One seed of pretraining ({listed(sorted(single))}): intervals over seeds of fine-tuning say nothing of what another "
+            "seed of pretraining would change, and no finding on pretraining is settled."
         )
     missing = _labels(found, "pending", "blocked", "failed")
     if missing:

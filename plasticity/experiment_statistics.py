@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from plasticity import stats
-from plasticity.experiment_data import Run, Tested
-from plasticity.experiment_families import POOLED, Family, Scores
+from plasticity.experiment_data import Tested
+from plasticity.experiment_families import POOLED, Family, RunsByTask, Scores
 from plasticity.experiment_points import MEAN
 from plasticity.stats_resample import DRAWS
 from plasticity.stats_result import Floats, listed
@@ -20,9 +20,12 @@ LOSS = "eval_loss"
 
 
 def reference(family: Family, names: Sequence[str]) -> tuple[str, str]:
-    """What others are compared with: the place of the smallest mean loss, else the first; and `loss` or `smallest`."""
-    loss = {name: float(np.mean(list(seeds.values()))) for name, seeds in family.of(LOSS).items() if name in names}
-    if len(loss) == len(names):
+    """What others are compared with: the place of the smallest mean loss, else the first; and `loss` or `smallest`.
+
+    Not by loss where one is missing, or where bases have different tokenizers. Losses are over the seeds that all of them have.
+    """
+    loss = family.means(LOSS, names)
+    if family.comparable and len(loss) == len(names):
         return min(loss, key=loss.__getitem__), "loss"
     return names[0], "smallest"
 
@@ -47,26 +50,22 @@ def comparisons(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) 
 
 
 def _about(family: Family, one: Scores) -> dict[str, Any]:
-    return {"group": family.label, "task": one.task, "score": one.score, "setting": dict(one.setting)}
+    return {
+        "group": family.label, "task": one.task, "tasks": one.tasks, "score": one.score, "setting": dict(one.setting),
+        "seeds_of": family.seeds_of,
+    }  # fmt: skip
 
 
 def _pair(one: Scores, first: str, second: str, draws: int) -> dict[str, Any]:
+    """On the seeds that both have."""
     a, b = one.values[first], one.values[second]
-    seeds = {name: _by_seed(one.values[name]) for name in (first, second)}
-    over_seeds = stats.paired_seeds(seeds[first], seeds[second])
+    paired = stats.shared_difference(a, b, draws=draws)
     mcnemar = None
-    if one.task == MEAN:
-        paired: Any = stats.difference_over_tasks(_stacked(a), _stacked(b), draws=draws)
-    else:
-        paired = stats.paired_bootstrap(_stacked(a)[one.task], _stacked(b)[one.task], draws=draws)
-        rows = _stacked(a)[one.task], _stacked(b)[one.task]
-        if all(len(row) == 1 and np.isin(row, (0.0, 1.0)).all() for row in rows):
+    if one.task != MEAN and len(paired.shared) == 1:
+        rows = [side[one.task][paired.shared[0]] for side in (a, b)]
+        if all(np.isin(row, (0.0, 1.0)).all() for row in rows):
             mcnemar = stats.mcnemar(*rows)
-    return {"paired": paired, "mcnemar": mcnemar, "over_seeds": over_seeds}
-
-
-def _stacked(tasks: Mapping[str, Mapping[int, Floats]]) -> dict[str, Floats]:
-    return {task: np.stack(list(seeds.values())) for task, seeds in tasks.items()}  # (S, Q) each
+    return {"paired": paired, "mcnemar": mcnemar, "over_seeds": stats.paired_seeds(_by_seed(a), _by_seed(b))}
 
 
 def _by_seed(tasks: Mapping[str, Mapping[int, Floats]]) -> dict[int, float | None]:
@@ -96,16 +95,20 @@ def _p(entry: Mapping[str, Any]) -> float | None:
 
 
 def correlations(family: Family, found: Sequence[Scores]) -> list[dict[str, Any]]:
-    """Each measured quantity with each main score, over the places of the family."""
+    """Each measured quantity with each main score, over the places of the family; both over the same seeds, if they share some."""
     made = []
     for one in found:
-        score: dict[str, float | None] = {**one.means()}
         for quantity in family.quantities:
-            values = {name: float(np.mean(list(seeds.values()))) for name, seeds in family.of(quantity).items()}
+            both = [name for name in one.values if name in family.of(quantity)]
+            seeds = (
+                [seed for seed in one.seeds() if seed in family.shared_seeds(quantity, both)] if family.by_base else []
+            )
+            values, score = family.means(quantity, both, seeds), one.means(seeds=seeds)
             known: dict[str, float | None] = {name: values.get(name) for name in score}
+            shown: dict[str, float | None] = {**score}
             made.append(_about(family, one) | {
-                "of": quantity, "with": f"{one.task} {one.score}", "pearson": stats.pearson(known, score),
-                "spearman": stats.spearman(known, score),
+                "of": quantity, "with": f"{one.task} {one.score}", "pearson": stats.pearson(known, shown),
+                "spearman": stats.spearman(known, shown), "seeds": seeds or one.seeds(), "said_of_seeds": one.said_of_seeds(),
                 "points": {name: [known[name], score[name]] for name in score},
             })  # fmt: skip
     return made
@@ -169,41 +172,58 @@ def _signed(one: stats.Estimate, sign: int) -> stats.Estimate:
 
 
 def tradeoffs(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) -> list[dict[str, Any]]:
-    """What fine-tuning gains and what it forgets, place by place (figures 17 and 18): where both were scored."""
+    """What fine-tuning gains and what it forgets, place by place (figures 17 and 18): where both were scored.
+
+    Both over the models that are fine-tuned on tasks of reasoning: on all of them, or on the first where not all are there. Models
+    tuned on a cloze benchmark itself would gain on it, and hide what the others forget.
+    """
     made = []
     wanted: dict[str, Scores] = {}
     for one in found:
-        setting = str(sorted(one.setting.items()))
-        if one.task == MEAN or setting not in wanted:
+        setting = json.dumps(dict(one.setting), sort_keys=True)
+        if one.score == "greedy" and POOLED not in one.setting and (one.task == MEAN or setting not in wanted):
             wanted[setting] = one
     for one in wanted.values():
         for name in one.values:
-            runs = [run for run in family.runs[name] if dict(run.setting) == dict(one.setting)]
-            before = _before(family, name, runs)
-            after: dict[str, dict[str, Any]] = {}
-            for run in runs:
-                for benchmark, tested in run.stability.items():
-                    after.setdefault(run.task, {}).setdefault(benchmark, []).append(_row(tested))
-            after = {task: {b: rows for b, rows in of.items() if b in before} for task, of in after.items()}
+            seeds = one.seeds([name])
+            before, after = _cloze(one.runs[name], seeds, family.by_base)
             if before and any(after.values()):
-                result = stats.tradeoff(before, after, _stacked(one.values[name]), draws=draws)
+                downstream = {task: np.stack([rows[s] for s in seeds]) for task, rows in one.values[name].items()}
+                result = stats.tradeoff(before, after, downstream, seeds=True, draws=draws)
+                said = " ".join(part for part in (result.why, one.said_of_seeds([name])) if part)
                 made.append(_about(family, one) | {
                     "name": name, "x": family.x(name), "stability": result.stability, "upstream": result.upstream,
-                    "plasticity": result.plasticity, "n_models": result.n, "method": result.method,
-                    "status": result.status, "why": result.why,
+                    "plasticity": result.plasticity, "n_models": result.n, "n_seeds": len(seeds), "method": result.method,
+                    "status": result.status, "why": said,
                 })  # fmt: skip
     return made
 
 
-def _before(family: Family, name: str, runs: Sequence[Run]) -> dict[str, Any]:
-    """Benchmark -> (S, Q) of the bases that were fine-tuned; those of which all have it."""
-    benchmarks = dict.fromkeys(benchmark for run in runs for benchmark in run.stability)
-    bases = [base for base in family.bases[name] if any(run.base.label == base.label for run in runs)]
-    return {
+def _cloze(
+    runs: RunsByTask, seeds: Sequence[int], by_base: bool
+) -> tuple[dict[str, list[Floats]], dict[str, dict[str, list[Floats]]]]:
+    """Benchmark -> (S, Q) of the bases of these seeds (one row where they share a base); task -> benchmark -> (S, Q) fine-tuned.
+
+    Benchmarks that a run of a task lacks, or a base, are not in it.
+    """
+    every = [run for of_task in runs.values() for seed in seeds for run in of_task[seed]]
+    known = dict.fromkeys(benchmark for run in every for benchmark in run.stability)
+    by_seed = {seed: next(iter(runs.values()))[seed][0].base for seed in seeds}
+    bases = list(by_seed.values()) if by_base else list(by_seed.values())[:1]
+    before = {
         benchmark: [_row(base.before[benchmark]) for base in bases]
-        for benchmark in benchmarks
+        for benchmark in known
         if bases and all(benchmark in base.before and len(_row(base.before[benchmark])) for base in bases)
     }
+    after: dict[str, dict[str, list[Floats]]] = {}
+    for task, of_task in runs.items():
+        tuned = {seed: [run.stability for run in of_task[seed]] for seed in seeds}
+        after[task] = {
+            benchmark: [np.mean([_row(one[benchmark]) for one in tuned[seed]], axis=0) for seed in seeds]
+            for benchmark in before
+            if all(benchmark in one and len(_row(one[benchmark])) for of in tuned.values() for one in of)
+        }
+    return before, after
 
 
 def _row(tested: Tested) -> Floats:

@@ -16,11 +16,17 @@ from spectra.tracking import write_track
 from spectra.types import SCHEMA_VERSION
 
 TOKENIZER = "t" * 64
+CLOZE = frozenset({"piqa", "winogrande", "hellaswag"})
 Flags = Callable[[Cell], list[int]]
 
 
 def write(out: Path, text: str, *, flags: Flags, measured: Callable[[Cell], Mapping[str, Any]]) -> list[Cell]:
-    """Every cell done; `flags`: greedy, by question, of a `before` or `tune` cell; `measured`: numbers of a base."""
+    """Every cell done.
+
+    Args:
+        flags: right or wrong, by question, of a `before` or `tune` cell.
+        measured: numbers of a base, and `stability` of a `tune` cell: flags by question, the same for all benchmarks.
+    """
     found = experiment.from_yaml(text, "test", "test")
     experiment_run.begin(out, found)
     cells = experiment_plan.cells(found)
@@ -40,6 +46,13 @@ def record(out: Path, cell: Cell, more: Mapping[str, Any]) -> None:
 def answers(where: Path, flags: list[int], task: str, tokenizer: str = TOKENIZER) -> dict[str, Any]:
     """`answers.jsonl` and `result.json` of an evaluation: one sample a question, right where the greedy answer is."""
     where.mkdir(parents=True, exist_ok=True)
+    about = {"checkpoint": {"tokenizer_sha256": tokenizer}, "provenance": {"commit": "abc"}}
+    (where / "result.json").write_text(json.dumps(about), encoding="utf-8")
+    values = [float(flag) for flag in flags]
+    if task in CLOZE:
+        told = [{"task": task, "id": f"q{n}", "metrics": {"acc": value}} for n, value in enumerate(values)]
+        (where / "answers.jsonl").write_text("".join(json.dumps(one) + "\n" for one in told), encoding="utf-8")
+        return {"scores": {"acc": vars(mean_score(values))}, "n_questions": len(flags)}
     lines = [
         {
             "id": f"q{n}", "part": "", "question_sha256": f"{task}{n}", "gold": "1",
@@ -49,9 +62,6 @@ def answers(where: Path, flags: list[int], task: str, tokenizer: str = TOKENIZER
         for n, flag in enumerate(flags)
     ]  # fmt: skip
     (where / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    about = {"checkpoint": {"tokenizer_sha256": tokenizer}, "provenance": {"commit": "abc"}}
-    (where / "result.json").write_text(json.dumps(about), encoding="utf-8")
-    values = [float(flag) for flag in flags]
     made = {
         "greedy": mean_score(values),
         "pass@2": mean_score(values),
@@ -72,14 +82,21 @@ def _before(out: Path, cell: Cell, flags: Flags, numbers: Mapping[str, Any]) -> 
 def _tune(out: Path, cell: Cell, flags: Flags, numbers: Mapping[str, Any]) -> dict[str, Any]:
     where = experiment_cell.folder(out, cell)
     made = answers(where / "scores", flags(cell), cell.task, numbers.get("tokenizer", TOKENIZER))
-    stability = {task: answers(where / "stability" / task, [1, 0, 1, 0], task) for task in cell.config["stability"]}
+    kept = numbers.get("stability", [1, 0, 1, 0])
+    stability = {task: answers(where / "stability" / task, kept, task) for task in cell.config["stability"]}
     return made | {"train_loss": 1.0, "steps": 2, "stability": stability}
 
 
 def _probe(out: Path, cell: Cell, flags: Flags, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    path = experiment_cell.folder(out, cell) / "probe" / cell.task / "probe.json"
+    """`probe`: of all tasks, or by task; a task that is not in it is not there."""
+    told = numbers["probe"]
+    wanted = told if isinstance(told, Mapping) else dict.fromkeys(cell.task.split(","), told)
+    return {"results": {task: _probed(out, cell, task, test, numbers) for task, test in wanted.items()}}
+
+
+def _probed(out: Path, cell: Cell, of: str, test: float, numbers: Mapping[str, Any]) -> str:
+    path = experiment_cell.folder(out, cell) / "probe" / of / "probe.json"
     path.parent.mkdir(parents=True)
-    test = numbers["probe"]
     fit = SeedFit(
         seed=0, c=1.0, train_accuracy=1.0, validation_accuracy=test, test_accuracy=test, status="ok", iterations=1,
         not_converged=0,
@@ -93,12 +110,12 @@ def _probe(out: Path, cell: Cell, flags: Flags, numbers: Mapping[str, Any]) -> d
         layer=0, validation_accuracy=test, test_accuracy=test, test_accuracy_sd=None, test_accuracy_ci95=(0.0, 1.0)
     )
     task = TaskProbe(
-        task=cell.task, task_version=1, classes=("a", "b"), majority=0.5, majority_class="a", n_train=1, n_validation=1,
+        task=of, task_version=1, classes=("a", "b"), majority=0.5, majority_class="a", n_train=1, n_validation=1,
         n_test=1, best_layer=best, layers=(layer,), counts={}, data={},
     )  # fmt: skip
     checkpoint = {"tokenizer_sha256": numbers.get("tokenizer", TOKENIZER)}
     write_result(ProbeResult(checkpoint=checkpoint, seeds=(0,), tasks=(task,), profiles={}), path)
-    return {"results": {cell.task: str(path.relative_to(out))}}
+    return str(path.relative_to(out))
 
 
 def _gap(out: Path, cell: Cell, flags: Flags, numbers: Mapping[str, Any]) -> dict[str, Any]:

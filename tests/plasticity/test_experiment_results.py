@@ -35,7 +35,16 @@ spectra: {}
 """
 Q = 200
 RIGHT = {0: (40, 44, 48), 0.1: (60, 62, 70), 1.0: (120, 126, 126)}  # of 200 questions, by seed
-LOSS = {0: (2.3, 2.2, 2.1), 0.1: (2.0, 2.1, 2.2), 1.0: (2.5, 2.6, 2.7)}  # 0.1 has the smallest
+LOSS = {
+    0: (2.3, 2.2, 2.1),
+    0.1: (2.0, 2.1, 2.2),
+    1.0: (2.5, 2.59, 2.71),
+}  # 0.1 has the smallest; 0 is not shown to have more
+KEPT = {
+    0: (2, 2, 2),
+    0.1: (3, 3, 2),
+    1.0: (2, 2, 1),
+}  # of 4 questions of piqa after toy_arithmetic; after medmcqa one less
 DRAWS = 300
 
 
@@ -55,7 +64,9 @@ def measured(cell: Cell) -> Mapping[str, Any]:
     x, seed = cell.base.axes["decay.base"], cell.base.axes["seed"]
     at = {0: 0, 0.1: 1, 1.0: 2}[x]
     rank = 0.5 + 0.1 * at * (seed - 2)
+    kept = KEPT[x][seed - 1] - (cell.task == "medmcqa")
     return {
+        "stability": [int(n < kept) for n in range(4)],
         "loss": LOSS[x][seed - 1],
         "probe": 0.5 + 0.1 * at + 0.01 * seed * at,
         "rank": rank,
@@ -126,8 +137,25 @@ def test_statistics_against_the_loss_optimal_base(whole: dict[str, Any]) -> None
     assert (best["by_loss"], best["by_score"]) == ([0.1], [1.0])
     assert best["shares"]["by_score"]["1.0"] == 1.0 and best["difference"]["ci95"][0] > 0
     (trade,) = [t for t in whole["statistics"]["tradeoffs"] if t["x"] == 1.0]
-    assert trade["stability"]["value"] == pytest.approx(0.5 - 0.75)  # piqa: 2 of 4 after, 3 of 4 before
+    assert trade["stability"]["value"] == pytest.approx((5 + 2) / 24 - 0.75)  # piqa: 7 of 24 after, 3 of 4 before
     assert trade["plasticity"]["value"] == pytest.approx(129 / 200)
+    assert all("3 seeds" in trade[name]["method"] for name in ("stability", "upstream", "plasticity"))
+    assert trade["tasks"] == ["toy_arithmetic", "medmcqa"] and trade["seeds_of"] == "pretraining"
+
+
+def test_an_interval_over_seeds_is_wider_than_one_over_questions(whole: dict[str, Any]) -> None:
+    """Against the two-way layout by hand; over questions alone it would be 0.12 wide."""
+    (one,) = [
+        c["paired"] for c in whole["statistics"]["comparisons"] if (c["x_a"], c["task"]) == (1.0, "toy_arithmetic")
+    ]
+    n = np.arange(Q)
+    d = np.array([(n < high) * (n >= low) for low, high in zip(RIGHT[0.1], RIGHT[1.0], strict=True)], dtype=float)
+    rest = d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()
+    seeds, questions = d.mean(axis=1).var(ddof=1) / 3, d.mean(axis=0).var(ddof=1) / Q
+    own = questions - (rest**2).sum() / (2 * (Q - 1) * 3 * Q)
+    half = np.sqrt(4.302653**2 * seeds + 1.971957**2 * own)
+    assert one["ci95"] == pytest.approx([0.3 - half, 0.3 + half], rel=1e-5) and 2 * half > 0.15
+    assert "3 seeds" in one["method"] and one["seeds"] == [3, 3]
 
 
 def test_findings_are_settled_by_intervals_over_seeds(whole: dict[str, Any]) -> None:
@@ -153,8 +181,13 @@ def test_findings_can_go_the_other_way(tmp_path: Path) -> None:
         many = right[cell.axes["decay.base"]] + 2 * cell.base.axes["seed"] if cell.kind == "tune" else 10
         return [int(n < many) for n in np.random.default_rng(3).permutation(Q)]
 
+    def clear(cell: Cell) -> Mapping[str, Any]:
+        """0.1 has the smallest loss in every seed."""
+        seed = cell.base.axes["seed"]
+        return {**measured(cell), "loss": 2 + abs(cell.base.axes["decay.base"] - 0.1) * (1 + 0.1 * seed)}
+
     text = TEXT.replace(", medmcqa]", "]").replace("from_scratch: true", "from_scratch: false")
-    experiment_folder.write(tmp_path, text, flags=other, measured=measured)
+    experiment_folder.write(tmp_path, text, flags=other, measured=clear)
     found = {one["claim"]: one for one in summarise(tmp_path, draws=DRAWS)["findings"]}
     assert found["plasticity"]["status"] == found["loss"]["status"] == "does not hold"
     assert "every larger value scores worse" in found["plasticity"]["answer"]
@@ -163,7 +196,7 @@ def test_findings_can_go_the_other_way(tmp_path: Path) -> None:
     )
     right[1.0] = 119
     same = tmp_path / "same"
-    experiment_folder.write(same, text, flags=other, measured=measured)
+    experiment_folder.write(same, text, flags=other, measured=clear)
     found = {one["claim"]: one for one in summarise(same, draws=DRAWS)["findings"]}
     assert found["plasticity"]["status"] == found["loss"]["status"] == "not settled"  # one question of 200 more or less
 
@@ -212,14 +245,242 @@ def test_a_grid_in_the_middle_is_summarised_as_far_as_it_is(folder: Path, tmp_pa
     assert found["failed"] == [
         {"id": bases[1].id, "kind": "base", "label": bases[1].label, "reason": "the disk is full"}
     ]
-    assert len(found["pending"]) == 20 and any(
-        "20" in w or "21 of 83 cells are missing" in w for w in found["warnings"]
-    )
+    assert len(found["pending"]) == 20 and any("21 of 83 cells are missing" in w for w in found["warnings"])
     assert any("probes of corpus_kinds cannot be read" in warning for warning in found["warnings"])
     assert point(found, 0, "toy_arithmetic")["n_seeds"] == 1 and point(found, 1.0, "toy_arithmetic")["n_seeds"] == 3
     assert not [p for p in found["points"] if p["x"] == 1.0 and p["task"] == "mean"]  # not the mean of other tasks
     statuses = {one["claim"]: one["status"] for one in found["findings"]}
     assert statuses["plasticity"] == "not settled" and statuses["gap"] == "not settled"  # one seed has all values
+
+
+UNEVEN = """
+name: uneven
+pretrain: {recipe: tiny, grid: {decay.base: [0.1, 1.0]}, seeds: [1, 2, 3]}
+tasks: [toy_arithmetic]
+evaluate: {before: false, samples: 0}
+probe: {tasks: [corpus_kinds]}
+"""
+UNEVEN_RIGHT = {0.1: (20, 24, 90), 1.0: (30, 36, 0)}  # of 100; over all seeds that are there 0.1 would be ahead
+
+
+def uneven(cell: Cell) -> dict[str, Any]:
+    """Seed 3 makes 0.1 good; 1.0 has it for its probe and its loss alone."""
+    x, seed = cell.base.axes["decay.base"], cell.base.axes["seed"]
+    probe = {0.1: (0.5, 0.52, 0.9), 1.0: (0.6, 0.63, 0.0)}[x][seed - 1]
+    return {"loss": {0.1: 2.0, 1.0: 2.5}[x] + 0.02 * seed * x, "probe": probe}
+
+
+@pytest.fixture(scope="module")
+def uneven_summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of the seeds of 1.0 the third is not fine-tuned, nor probed."""
+    out = tmp_path_factory.mktemp("uneven")
+    cells = experiment_folder.write(
+        out, UNEVEN, measured=uneven,
+        flags=lambda cell: [
+            int(n < UNEVEN_RIGHT[cell.base.axes["decay.base"]][cell.base.axes["seed"] - 1])
+            for n in np.random.default_rng(4).permutation(100)
+        ],
+    )  # fmt: skip
+    for cell in cells:
+        if cell.kind in {"tune", "probe"} and (cell.base.axes["decay.base"], cell.base.axes["seed"]) == (1.0, 3):
+            shutil.rmtree(experiment_cell.folder(out, cell))
+    return summarise(out, draws=100)
+
+
+def test_a_missing_seed_does_not_turn_a_comparison_round(uneven_summary: dict[str, Any]) -> None:
+    """Everything that stands side by side is over seeds 1 and 2: 22% against 33%, not 44.7% against 33%."""
+    found = uneven_summary["statistics"]
+    (one,) = found["comparisons"]
+    assert (one["x_a"], one["x_b"], one["seeds_of"]) == (1.0, 0.1, "pretraining")
+    assert (one["paired"]["value"], one["over_seeds"]["value"]) == pytest.approx((0.11, 0.11))
+    assert (
+        one["paired"]["status"] == "seeds_left_out" and "3" in one["paired"]["why"] and one["paired"]["seeds"] == [2, 2]
+    )
+    (pair,) = found["pairs"]
+    assert (pair["value_a"], pair["value_b"], pair["value"]) == pytest.approx((0.22, 0.33, 0.11))
+    assert pair["seeds"] == [1, 2] and "Left out, seeds that not all have: 3." in pair["said_of_seeds"]
+    for one in found["correlations"]:
+        x = {"eval_loss": [2.003, 2.53], "probe:corpus_kinds": [0.51, 0.615]}[one["of"]]
+        assert np.array(list(one["points"].values())) == pytest.approx(np.array([[x[0], 0.22], [x[1], 0.33]]))
+        assert one["seeds"] == [1, 2] and "3" in one["said_of_seeds"]
+    assert found["optimum"][0]["means"] == pytest.approx({"0.1": 0.22, "1.0": 0.33})
+    told = {one["claim"]: one for one in uneven_summary["findings"]}
+    assert "+11.00 points" in told["plasticity"]["answer"] and "2 seeds of pretraining" in told["plasticity"]["answer"]
+    assert "0.1: loss 2.0040, toy_arithmetic greedy 22.0%" in told["plasticity"]["evidence"]
+    assert "Left out, seeds that not all have: 3." in told["plasticity"]["evidence"]
+    assert point(uneven_summary, 0.1, "toy_arithmetic")["n_seeds"] == 3  # a point by itself is over all that it has
+
+
+def test_a_trend_is_over_the_seeds_that_its_slope_is_over(uneven_summary: dict[str, Any]) -> None:
+    """Over all seeds it would be 0.64 at 0.1 and 0.615 at 1.0, and a slope of +0.105."""
+    (probes,) = [one for one in uneven_summary["findings"] if one["claim"] == "probes"]
+    assert "0.5100 at 0.1, 0.6150 at 1.0; +0.1050 a step" in probes["answer"]
+    assert probes["evidence"][:2] == ["weight decay 0.1: 0.5100 (2 seeds)", "weight decay 1.0: 0.6150 (2 seeds)"]
+    assert "Left out, seeds that not all values of weight decay have: 3." in probes["evidence"]
+
+
+def test_seeds_are_what_the_experiment_asks_for_not_what_is_done(
+    uneven_summary: dict[str, Any], tmp_path: Path
+) -> None:
+    """Two seeds of pretraining are asked for, one is done, three times fine-tuned: that is still one seed."""
+    text = UNEVEN.replace("[1, 2, 3]}", "[1, 2]}\nfinetune: {seeds: [5, 6, 7]}").replace(
+        "probe: {tasks: [corpus_kinds]}", ""
+    )
+    right = {0.1: 20, 1.0: 60}
+    cells = experiment_folder.write(
+        tmp_path, text, measured=uneven,
+        flags=lambda cell: [int(n < right[cell.base.axes["decay.base"]] + (cell.seed or 0)) for n in range(100)],
+    )  # fmt: skip
+    for cell in cells:
+        if cell.base.axes["seed"] == 2:
+            shutil.rmtree(experiment_cell.folder(tmp_path, cell))
+    found = summarise(tmp_path, draws=100)
+    assert [(p["n_seeds"], p["seeds_of"]) for p in found["points"]] == [(1, "pretraining")] * len(found["points"])
+    (pair,) = found["statistics"]["pairs"]
+    assert (pair["n_seeds"], pair["status"], pair["seeds_of"]) == (1, "one seed", "pretraining")
+    told = {one["claim"]: one for one in found["findings"]}
+    assert told["plasticity"]["status"] == told["loss"]["status"] == "not settled"
+    assert "one seed of pretraining" in told["loss"]["answer"]
+
+
+def test_seeds_of_finetuning_settle_nothing_about_pretraining(tmp_path: Path) -> None:
+    text = UNEVEN.replace("[1, 2, 3]}", "[1]}\nfinetune: {seeds: [5, 6, 7]}").replace(
+        "probe: {tasks: [corpus_kinds]}", ""
+    )
+    right = {0.1: 20, 1.0: 60}
+    experiment_folder.write(
+        tmp_path, text, measured=uneven,
+        flags=lambda cell: [int(n < right[cell.base.axes["decay.base"]] + (cell.seed or 0)) for n in range(100)],
+    )  # fmt: skip
+    found = summarise(tmp_path, draws=100)
+    told = {one["claim"]: one for one in found["findings"]}
+    assert told["plasticity"]["status"] == told["loss"]["status"] == "not settled"
+    assert (
+        "3 seeds of fine-tuning" in told["plasticity"]["answer"]
+        and "one seed of pretraining" in told["plasticity"]["answer"]
+    )
+    (pair,) = found["statistics"]["pairs"]
+    assert (pair["n_seeds"], pair["status"], pair["seeds_of"]) == (3, "one seed", "fine-tuning")
+    assert "One seed of pretraining" in pair["remark"] and "seeds of fine-tuning" in pair["method"]
+    assert any("One seed of pretraining (tiny)" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize(("losses", "said"), [((2.0, 2.0), "no interval"), ((2.0, 2.02), "95% interval")])
+def test_a_larger_loss_is_tested_before_it_is_said(losses: tuple[float, float], said: str, tmp_path: Path) -> None:
+    """Equal losses, and losses whose order is the luck of a seed."""
+    right, luck = {0.1: 20, 1.0: 60}, (0.0, 0.05, -0.05)
+
+    def numbers(cell: Cell) -> Mapping[str, Any]:
+        at, seed = (0.1, 1.0).index(cell.base.axes["decay.base"]), cell.base.axes["seed"]
+        return {"loss": losses[at] + at * (losses[1] != losses[0]) * luck[seed - 1]}
+
+    experiment_folder.write(
+        tmp_path, UNEVEN.replace("probe: {tasks: [corpus_kinds]}", ""), measured=numbers,
+        flags=lambda cell: [
+            int(n < right[cell.base.axes["decay.base"]] + cell.base.axes["seed"]) for n in range(100)
+        ],
+    )  # fmt: skip
+    told = {one["claim"]: one for one in summarise(tmp_path, draws=100)["findings"]}
+    assert told["loss"]["status"] == told["plasticity"]["status"] == "not settled"
+    assert (
+        "which has the smallest loss is itself not settled" in told["loss"]["answer"] and said in told["loss"]["answer"]
+    )
+
+
+TUNED_ON_CLOZE = """
+name: cloze
+pretrain: {recipe: tiny, grid: {decay.base: [0.1]}, seeds: [1, 2]}
+tasks: [toy_arithmetic, medmcqa, piqa, winogrande]
+evaluate: {samples: 0, stability: [hellaswag]}
+"""
+
+
+def test_tradeoffs_are_over_models_tuned_to_reason_and_cloze_has_its_own_mean(tmp_path: Path) -> None:
+    """Models tuned on cloze tasks gain on hellaswag, the others forget a quarter of it, and a half."""
+    kept = {"toy_arithmetic": 20, "medmcqa": 10, "piqa": 40, "winogrande": 40}
+    right = {"toy_arithmetic": 10, "medmcqa": 14, "piqa": 30, "winogrande": 20, "hellaswag": 30}
+
+    def flags_of(cell: Cell) -> list[int]:
+        return [int(n < right[cell.task] + cell.base.axes["seed"]) for n in range(40)]
+
+    def numbers(cell: Cell) -> Mapping[str, Any]:
+        return {"loss": 2.0, "stability": [int(n < kept.get(cell.task, 0) + cell.base.axes["seed"]) for n in range(40)]}
+
+    experiment_folder.write(tmp_path, TUNED_ON_CLOZE, flags=flags_of, measured=numbers)
+    found = summarise(tmp_path, draws=100)
+    (trade,) = found["statistics"]["tradeoffs"]
+    assert trade["tasks"] == ["toy_arithmetic", "medmcqa"] and trade["n_models"] == 2 and trade["n_seeds"] == 2
+    assert trade["stability"]["value"] == pytest.approx((-10 - 20) / 2 / 40)
+    assert trade["plasticity"]["value"] == pytest.approx((12 + 1.5) / 40)
+    mean, cloze = point(found, 0.1, "mean"), point(found, 0.1, "mean_cloze", "acc")
+    assert (mean["tasks"], cloze["tasks"]) == (["toy_arithmetic", "medmcqa"], ["piqa", "winogrande"])
+    assert cloze["value"] == pytest.approx(26.5 / 40) and mean["value"] == pytest.approx(13.5 / 40)
+
+
+def test_a_base_that_lacks_a_probe_task_shifts_no_mean(tmp_path: Path) -> None:
+    """The easy task is missing on one base: its mean over the other alone would be the least."""
+    text = """
+name: probes
+pretrain: {recipe: tiny, grid: {decay.base: [0, 0.1, 1.0]}}
+probe: {tasks: [corpus_kinds, sst2, ag_news]}
+"""
+
+    def numbers(cell: Cell) -> Mapping[str, Any]:
+        x = cell.base.axes["decay.base"]
+        told = {"corpus_kinds": 0.5 + 0.1 * x, "sst2": 0.6 + 0.1 * x, "ag_news": 0.9}
+        return {"loss": 2.0, "probe": {k: v for k, v in told.items() if (x, k) != (1.0, "ag_news")}}
+
+    experiment_folder.write(tmp_path, text, flags=flags, measured=numbers)
+    found = summarise(tmp_path, draws=100)
+    (probes,) = [one for one in found["findings"] if one["claim"] == "probes"]
+    assert "0.5500 at 0, 0.6500 at 1.0" in probes["answer"]
+    assert any("ag_news" in w and "corpus_kinds, sst2" in w and "decay.base=1.0" in w for w in found["warnings"])
+
+
+def test_of_another_axis_nothing_is_claimed_of_the_paper(tmp_path: Path) -> None:
+    text = UNEVEN.replace("decay.base: [0.1, 1.0]", "train.lr: [0.001, 0.003]").replace(
+        "name: uneven", "name: u\naxis: train.lr"
+    )
+
+    def numbers(cell: Cell) -> Mapping[str, Any]:
+        x, seed = 1000 * cell.base.axes["train.lr"], cell.base.axes["seed"]
+        return {"loss": 2 + 0.1 * x + 0.01 * seed * x, "probe": 0.8 - 0.1 * x + 0.01 * seed * x}
+
+    experiment_folder.write(
+        tmp_path, text, measured=numbers,
+        flags=lambda cell: [int(n < 20000 * cell.base.axes["train.lr"] + cell.base.axes["seed"] * 2) for n in range(100)],
+    )  # fmt: skip
+    found = summarise(tmp_path, draws=100)
+    told = {one["claim"]: one for one in found["findings"]}
+    assert {one["of_paper"] for one in told.values()} == {False}
+    assert {claim: one["status"] for claim, one in told.items()} == {
+        "plasticity": "yes", "loss": "yes", "probes": "falls", "rank": "not measured", "gap": "not measured",
+    }  # fmt: skip
+    assert "rise or fall with learning rate" in told["probes"]["question"]
+
+
+def test_losses_of_different_tokenizers_choose_nothing(tmp_path: Path) -> None:
+    """Five bases, the last of the smallest loss, with a tokenizer of its own."""
+    names = ["a", "b", "c", "d", "e"]
+    text = "name: five\ncheckpoints:\n" + "".join(f"  {name}: {{path: some/{name}}}\n" for name in names)
+    text += "tasks: [toy_arithmetic]\nevaluate: {before: false, samples: 0}\n"
+
+    def numbers(cell: Cell) -> Mapping[str, Any]:
+        return {
+            "loss": 9.0 - names.index(cell.base.label),
+            **({"tokenizer": "u" * 64} if cell.base.label == "e" else {}),
+        }
+
+    def right(cell: Cell) -> list[int]:
+        return [int(n < 20 + names.index(cell.base.label)) for n in range(100)]
+
+    experiment_folder.write(tmp_path / "mixed", text, flags=right, measured=numbers)
+    found = summarise(tmp_path / "mixed", draws=50)["statistics"]
+    assert {(p["name_a"], p["reference_by"]) for p in found["pairs"]} == {("a", "smallest")}
+    assert {(c["name_b"], c["reference_by"]) for c in found["comparisons"]} == {("a", "smallest")}
+    experiment_folder.write(tmp_path / "same", text, flags=right, measured=lambda cell: {"loss": numbers(cell)["loss"]})
+    found = summarise(tmp_path / "same", draws=50)["statistics"]
+    assert {(p["name_a"], p["reference_by"]) for p in found["pairs"]} == {("e", "loss")}
 
 
 ONE_SEED = TEXT.replace("seeds: [1, 2, 3]", "seeds: [1]").replace(", medmcqa]", "]")
@@ -229,7 +490,7 @@ def test_nothing_is_settled_by_one_seed(tmp_path: Path) -> None:
     experiment_folder.write(tmp_path, ONE_SEED, flags=flags, measured=measured)
     found = summarise(tmp_path, draws=DRAWS)
     assert {one["status"] for one in found["findings"]} == {"not settled"}
-    assert all("one seed" in one["answer"] for one in found["findings"])
+    assert all("one seed of pretraining" in one["answer"] for one in found["findings"])
     assert any("One seed throughout" in warning for warning in found["warnings"])
     one = next(c for c in found["statistics"]["comparisons"] if c["x_a"] == 1.0)
     assert one["over_seeds"]["status"] == "one_seed" and one["over_seeds"]["ci95"] is None
@@ -249,6 +510,7 @@ def test_different_tokenizers_are_said_wherever_losses_are_compared(tmp_path: Pa
     assert all("warning" in entry for entry in (*found["loss"], *found["bases"], *found["statistics"]["optimum"]))
     warned = {c["of"] for c in found["statistics"]["correlations"] if "warning" in c}
     assert warned == {"eval_loss", "gap"}
+    assert {c["reference_by"] for c in found["statistics"]["comparisons"]} == {"smallest"}
     statuses = {one["claim"]: (one["status"], "tokenizers" in one["answer"]) for one in found["findings"]}
     assert statuses["plasticity"] == statuses["loss"] == statuses["gap"] == ("not settled", True)
     assert statuses["probes"] == ("holds", False)
@@ -473,6 +735,7 @@ def test_bases_with_another_axis_stand_on_it_and_are_compared_by_name(
     (pair,) = found["statistics"]["pairs"]
     assert (pair["name_a"], pair["name_b"], pair["ahead"], pair["status"]) == ("early", "late", "late", "settled")
     assert pair["value"] == pytest.approx(0.2) and (pair["n_seeds"], pair["n_questions"]) == (3, 100)
+    assert pair["seeds_of"] == "fine-tuning" and pair["remark"].startswith("Of these two checkpoints")
     assert 0.1 < pair["ci95"][0] < 0.2 < pair["ci95"][1] < 0.3  # sqrt(0.2 * 0.8 / 100) = 0.04
     print_summary(found)
     printed = " ".join(capsys.readouterr().out.split())
