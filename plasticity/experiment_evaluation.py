@@ -67,6 +67,20 @@ def evaluation(experiment: Experiment, name: str, data: TaskData) -> Evaluation:
     return Evaluation(told=told | {"version": header.version, "files": files}, said=said)
 
 
+def elsewhere(experiment: Experiment, name: str) -> str | None:
+    """Why a task cannot be run as it is asked for: its data are not on the hub, and none are named; None: it can."""
+    if experiment.tasks.get(name, TaskData()).data is not None:
+        return None
+    header = task_of(experiment, name).header
+    places = dict.fromkeys(one.url for one in (*header.train, *header.test) if one.url)
+    if not places:
+        return None
+    return (
+        f"its data are not on the hub, but at {' and '.join(places)}. Name their folder (tasks: {{{name}: {{data: FOLDER}}}}), or "
+        f"leave {name} out."
+    )
+
+
 def _reward_model(experiment: Experiment, name: str, data: TaskData) -> tuple[str | None, Any]:
     """Where it is, and what it is.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plasticity import experiment, experiment_plan
+from plasticity import experiment, experiment_estimate, experiment_notes, experiment_plan
 from plasticity.experiment_plan import Cell
 from spectra.errors import SpectraError
 from tests.alphadecay.conftest import own_caches  # noqa: F401 -- a fixture for every test here
@@ -283,3 +283,88 @@ def test_probes_take_as_many_texts_as_the_command_does() -> None:
 
     probe = experiment.from_yaml(f"{TINY}}}\nprobe: {{tasks: [sst2]}}", "x", "x").probe
     assert probe is not None and probe.limit == LIMIT
+
+
+def costs(text: str) -> tuple[list[Cell], list[experiment_estimate.Estimate]]:
+    cells = planned(text)
+    return cells, [experiment_estimate.estimate(experiment.from_yaml(text, "x", "x"), cell) for cell in cells]
+
+
+def test_a_reward_model_costs_time_and_memory() -> None:
+    text = TINY + "}\ntasks: [race]\nfinetune: {set: {train.steps: 2}}\nresources: {gpus: 1}\n"
+    more = text + "evaluate: {reward_model: org/Reward-8B-v0.2}"
+    unknown = text + "evaluate: {reward_model: org/judge}"
+    for number, cell in enumerate(planned(text)):
+        without, known, asked = (costs(one)[1][number] for one in (text, more, unknown))
+        if cell.kind == "base":
+            assert without == known == asked
+            continue
+        assert without.gpu_hours is not None and known.gpu_hours is not None and known.memory_gb is not None
+        assert known.gpu_hours > 2 * without.gpu_hours and known.memory_gb > 16
+        assert asked.gpu_hours is None  # its size is not known: not free
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("Skywork/Skywork-Reward-Llama-3.1-8B-v0.2", 8), ("a/b-0.5b", 0.5), ("70b/judge", None), ("a/bbb", None)],
+)
+def test_the_size_of_a_model_on_the_hub_is_in_its_name(name: str, billions: float | None) -> None:
+    assert experiment_estimate.reward_parameters(name) == (None if billions is None else int(billions * 1e9))
+
+
+def test_what_is_not_estimated_is_not_called_nothing() -> None:
+    cells, found = costs(TINY + "}\nprobe: {tasks: [sst2]}\ngap: {windows: 8}\nspectra: {}")
+    hours = {cell.kind: cost.gpu_hours for cell, cost in zip(cells, found, strict=True)}
+    assert hours["probe"] is None and hours["spectra"] is None
+    assert hours["gap"] is not None and hours["gap"] > 0
+
+
+def test_of_small_memory_the_message_has_numbers_too() -> None:
+    text = TINY + "}\ntasks: [toy_arithmetic]\nresources: {memory_gb: 0.001}"
+    cells, found = costs(text)
+    with pytest.raises(
+        SpectraError, match=r"needs about [1-9][\d.]* MB .* there are 1 MB\..* Cells refused besides: 2\."
+    ):
+        experiment_estimate.check_memory(experiment.from_yaml(text, "x", "x"), cells, found)
+
+
+def test_a_task_whose_data_are_elsewhere_is_refused_and_no_other(tmp_path: Path) -> None:
+    text = TINY + "}\ntasks: {race: {}, safety: {reward_model: org/judge}}\n"
+    cells, found = costs(text)
+    refused = experiment_estimate.refused(experiment.from_yaml(text, "x", "x"), cells, found)
+    assert {cells[number].task for number in refused} == {"safety"} and len(refused) == 2
+    assert all("not on the hub, but at https://github.com" in reason for reason in refused.values())
+    text = text.replace("reward_model", f"data: {tmp_path}, reward_model")
+    assert not experiment_estimate.refused(experiment.from_yaml(text, "x", "x"), *costs(text))
+
+
+def test_what_is_worth_knowing_before_a_plan_is_run() -> None:
+    text = """
+pretrain: [{recipe: tiny, set: {train.steps: 10, train.save_every: 3, train.keep: KEEP}, seeds: [1, 2]}]
+checkpoints: {a: {path: org/name}}
+tasks: [toy_arithmetic]
+spectra: {every: true}
+"""
+    said = [
+        experiment_notes.notes(experiment.from_yaml(one, "x", "x"), planned(one))
+        for one in (text.replace("KEEP", "2"), text.replace("KEEP", "4"))
+    ]
+    assert said[1] == [
+        "from the hub: a (org/name)",
+        "numbers (--index): 0-2 bases, 3-8 their measures, 9-11 fine-tuning",
+    ]
+    (more,) = set(said[0]) - set(said[1])
+    assert more.startswith(
+        "spectra: {every: true} sees the last 2 of 4 checkpoints of tiny (bases: 2): set train.keep: 4"
+    )
+
+
+def test_the_papers_grid_keeps_checkpoints_enough_and_scores_what_may_be_forgotten() -> None:
+    chosen = experiment.load("section_4")
+    cells = experiment_plan.cells(chosen)
+    assert not any("checkpoints of" in line for line in experiment_notes.notes(chosen, cells))
+    untuned = [cell.task for cell in cells if cell.kind == "before" and cell.base == cells[0].base]
+    assert untuned == list(chosen.evaluate.stability) and len(untuned) == 5
+    assert {f"safety_{n}" for n in (300, 500, 1000)} | {"safety"} <= {cell.task for cell in cells}
+    recipe = cells[0].base.recipe
+    assert recipe is not None and recipe.train.keep == 20 and recipe.train.save_every == 500
