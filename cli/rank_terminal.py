@@ -35,6 +35,8 @@ def print_rank(result: RankResult, folder: Path) -> None:
     if result.agreement:
         console.print(Text(f"\nagreement with {result.experiment} in full", style="bold"))
         console.print(_agreement(result.agreement))
+        for line in _doubts(result.agreement):
+            console.print(Text(line))
     for remark in result.remarks:
         console.print(Text(remark))
     terminal.print_written([folder / NAME])
@@ -89,6 +91,16 @@ def _agreement(found: Mapping[str, Agreement]) -> Table:
             _number(one.regret_at_random, ".3f"),
         )  # fmt: skip
     return table
+
+
+def _doubts(found: Mapping[str, Agreement]) -> list[str]:
+    """What keeps these numbers from being sure, each sentence once, with the rankings that it is said of."""
+    said: dict[str, dict[str, None]] = {}
+    for name, one in found.items():
+        for part in (one, one.kendall, one.regret):
+            if part.status != "ok" and part.why:
+                said.setdefault(part.why, {})[name] = None
+    return [f"{', '.join(names)}: {why}" for why, names in said.items()]
 
 
 def _ranked(value: float | None, place: float | None) -> str:
