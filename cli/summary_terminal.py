@@ -13,6 +13,7 @@ from . import terminal
 _WIDTH = 120
 _MAIN = ("greedy", "harmfulness", "acc")
 _UNKNOWN = "not measured"
+_MEANS = {"mean": "generated", "mean_cloze": "cloze"}
 _PAIRS = 24  # lines of comparisons
 Values = Mapping[str, Any]
 
@@ -25,7 +26,7 @@ def print_summary(summary: Values) -> None:
     for group in dict.fromkeys(entry["group"] for entry in (*summary["points"], *summary["loss"])):
         console.print(Text(f"\n{group}"))
         console.print(_scores(summary, group))
-    for line in _pairs(summary["statistics"].get("pairs", ())):
+    for line in _pairs(summary["statistics"].get("pairs", ()), summary["points"]):
         console.print(Text(line))
     for finding in summary["findings"]:
         if finding["status"] != _UNKNOWN:
@@ -54,7 +55,7 @@ def _scores(summary: Values, group: str) -> Table:
     for base in losses:
         if not any(known == base for known, _ in rows):
             rows[base, ""] = {}
-    columns = sorted(tasks, key=lambda task: (task == "mean", list(tasks)[::-1].index(task)))
+    columns = sorted(tasks, key=lambda task: (task in _MEANS, list(tasks)[::-1].index(task)))
     before = _before(summary, tasks)
     settings = any(setting for _, setting in rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -68,7 +69,8 @@ def _scores(summary: Values, group: str) -> Table:
         if any(task in of for of in before.values()):
             table.add_column(Text(f"{task} before"), justify="right", overflow="fold")
         asked = [row[task]["n_questions"] for row in rows.values() if task in row]
-        title = f"{task} {tasks[task]}, {_count(asked)} questions"
+        lower = ", lower is better" if tasks[task] == "harmfulness" else ""
+        title = f"{_task(points, task)} {tasks[task]}{lower}, {_count(asked)} questions"
         table.add_column(Text(title), justify="right", overflow="fold")
     for (base, setting), row in rows.items():
         cells = [Text(base), *([Text(setting)] if settings else [])]
@@ -80,6 +82,14 @@ def _scores(summary: Values, group: str) -> Table:
             cells.append(_value(row.get(task), 3))
         table.add_row(*cells)
     return table
+
+
+def _task(points: Sequence[Values], task: str) -> str:
+    """A mean by the number of tasks that it is over; other tasks by their names."""
+    if task not in _MEANS:
+        return task
+    over = next((one["tasks"] for one in points if one["task"] == task and one.get("tasks")), ())
+    return f"mean of {len(over)} {_MEANS[task]} tasks," if over else f"mean of {_MEANS[task]} tasks,"
 
 
 def _axis(summary: Values, entries: Sequence[Values]) -> str:
@@ -113,18 +123,18 @@ def _count(found: Sequence[int]) -> str:
     return f"{min(found):,}" if min(found) == max(found) else f"{min(found):,} to {max(found):,}"
 
 
-def _pairs(found: Sequence[Values]) -> list[str]:
+def _pairs(found: Sequence[Values], points: Sequence[Values]) -> list[str]:
     """Two bases a line: by how much, how sure, and which is ahead."""
     if not found:
         return []
     lines = ["\nwhich base is better (a line is one comparison by itself, not all at once):"]
-    lines += [f"  {_pair(one)}" for one in found[:_PAIRS]]
+    lines += [f"  {_pair(one, _task(points, one['task']))}" for one in found[:_PAIRS]]
     if len(found) > _PAIRS:
         lines.append(f"  and {len(found) - _PAIRS} more in summary.json (statistics, pairs)")
     return lines
 
 
-def _pair(one: Values) -> str:
+def _pair(one: Values, task: str) -> str:
     interval = "no interval" if one["ci95"] is None else f"95% {one['ci95'][0]:+.3f} to {one['ci95'][1]:+.3f}"
     seeds = f"{one['n_seeds']} seed{'' if one['n_seeds'] == 1 else 's'}"
     if one["status"] == "settled":
@@ -135,8 +145,9 @@ def _pair(one: Values) -> str:
         ending = "not settled"
     lower = ", lower is better" if one["better"] == "lower" else ""
     return (
-        f"{one['task']} {one['score']}{lower}: {one['name_b']} {one['value_b']:.3f}, {one['name_a']} {one['value_a']:.3f}, "
+        f"{task} {one['score']}{lower}: {one['name_b']} {one['value_b']:.3f}, {one['name_a']} {one['value_a']:.3f}, "
         f"difference {one['value']:+.3f} ({interval}; {one['n_questions']:,} questions, {seeds}): {ending}"
+        + (f". But: {one['warning']}" if one.get("warning") else "")
     )
 
 
