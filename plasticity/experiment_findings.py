@@ -8,41 +8,20 @@ the answers are yes and no, and rises and falls.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from plasticity import stats
-from plasticity.experiment_bases import probe_of
+from plasticity.experiment_claim import HOLDS, NO, NOT, ONE_SEED, OPEN, UNKNOWN, YES, Finding, unknown
 from plasticity.experiment_families import Family, Scores
 from plasticity.experiment_places import is_number
 from plasticity.experiment_statistics import LOSS, reference
+from plasticity.experiment_trends import trends
 from plasticity.stats_grid import Contrasts, align, contrasts
 from plasticity.stats_result import counted, listed
 
-HOLDS, NOT, OPEN, UNKNOWN = "holds", "does not hold", "not settled", "not measured"
-YES, NO, RISES, FALLS = "yes", "no", "rises", "falls"  # of another axis than the paper's
 _WORDS = {"decay.base": "weight decay", "train.lr": "learning rate"}
 _PAPER = "decay.base"
-_ONE_SEED = "one seed of pretraining: what another would change is not known"
 _UNSETTLED_LOSS = "which has the smallest loss is itself not settled"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A claim of the paper, put as a question, and what this experiment answers, in one sentence with its certainty.
-
-    `of_paper`: whether it is about the paper's axis, weight decay. If not, statuses are yes, no, rises, falls in place of holds and
-    does not hold.
-    """
-
-    claim: str
-    group: str
-    question: str
-    answer: str
-    status: str
-    evidence: list[str] = field(default_factory=list)
-    of_paper: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +57,8 @@ def findings(family: Family, scores: Sequence[Scores], axis: str, warning: str |
     axis = _WORDS.get(axis, axis)
     others = [one for one in scores if chosen is not None and one.setting == chosen.setting and one is not chosen]
     made = [_plasticity(family, chosen, axis, others), _loss(family, chosen, axis)]
-    if of_paper:
-        made += [_trend(family, axis, *claim) for claim in _trends(family)]
-    else:
-        made += [_trend(family, axis, claim, quantity, called, 0) for claim, quantity, called, _ in _trends(family)]
+    made += trends(family, axis, of_paper=of_paper)
+    if not of_paper:
         named = {HOLDS: YES, NOT: NO}
         made = [replace(one, of_paper=False, status=named.get(one.status, one.status)) for one in made]
     return [_doubted(one, warning) if warning and one.claim in {"plasticity", "loss", "gap"} else one for one in made]
@@ -134,10 +111,10 @@ def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[
     against = _against(family, one) if one is not None else None
     if one is None or against is None:
         need = _lacking(family, one, f"it takes fine-tuned bases of at least two values of {axis}")
-        return _unknown("plasticity", family, question, need)
+        return unknown("plasticity", family.label, question, need)
     at = family.x(against.control)
     if not is_number(at):
-        return _unknown("plasticity", family, question, f"its bases have no number for {axis}")
+        return unknown("plasticity", family.label, question, f"its bases have no number for {axis}")
     larger = [name for name in against.names if is_number(family.x(name)) and family.x(name) > at]
     told = _told(family, one, against)
     which = "the smallest validation loss" if against.by == "loss" else f"the smallest value ({_why_not(family)})"
@@ -179,7 +156,7 @@ def _judged(
     """
     said = f"{pair.format(family.told(best))}: {_gain(family, one, against, best)}"
     if not _enough(family, against):
-        return OPEN, f"{said}; {_ONE_SEED}."
+        return OPEN, f"{said}; {ONE_SEED}."
     by_loss = _larger_loss(family, against.names, against.control) if against.by == "loss" else {}
     open_by_loss = [name for name, found in by_loss.items() if name != against.control and not _is_larger(found)]
     limits = {name: against.limits(name) for name in names}
@@ -219,7 +196,7 @@ def _loss(family: Family, one: Scores | None, axis: str) -> Finding:
         return Finding(claim="loss", group=family.label, question=question, answer=answer, status=OPEN)
     if one is None or against is None or against.by != "loss":
         need = _lacking(family, one, "it takes losses and scores of at least two bases")
-        return _unknown("loss", family, question, need)
+        return unknown("loss", family.label, question, need)
     others = [name for name in against.names if name != against.control]
     best = max(others, key=against.difference)
     at = family.told(against.control)
@@ -296,75 +273,6 @@ def _by_itself(family: Family, one: Scores, first: str, second: str) -> str:
 
 def _amount(one: Scores, value: float) -> str:
     return f"{value:.3f}" if one.sign < 0 else f"{100 * value:.1f}%"
-
-
-def _trends(family: Family) -> list[tuple[str, str, str, int]]:
-    """Claim, quantity, what it is called, direction that the paper claims."""
-    return [
-        ("probes", probe_of(family.measures), "accuracy of linear probes (best layer)", 1),
-        ("rank", "pseudo_rank_qk", "pseudo-rank of W_QK (share of full rank, final checkpoint)", -1),
-        ("gap", "gap", "train-val gap (nats a token)", -1),
-    ]
-
-
-def _trend(family: Family, axis: str, claim: str, quantity: str, called: str, direction: int) -> Finding:
-    """Over the seeds that have all values. `direction` 0: no claim is made, and the answer is whether it rises or falls."""
-    question = f"Does the {called} {('rise or fall', 'rise', 'fall')[direction]} with {axis}?"
-    values = {name: seeds for name, seeds in family.of(quantity).items() if is_number(family.x(name))}
-    names = list(values)
-    if len(names) < 2:
-        return _unknown(
-            claim, family, question, f"it takes bases of at least two values of {axis} on which it was measured"
-        )
-    seeds = family.shared_seeds(quantity, names)
-    means = family.means(quantity, names)
-    n = {name: len(seeds or values[name]) for name in names}
-    evidence = [f"{axis} {family.x(name)}: {means[name]:.4f} ({counted(n[name], 'seed')})" for name in names]
-    gone = sorted({seed for of in values.values() for seed in of} - set(seeds))
-    if gone and seeds:
-        evidence.append(f"Left out, seeds that not all values of {axis} have: {listed([str(s) for s in gone])}.")
-    ends = f"{means[names[0]]:.4f} at {family.x(names[0])}, {means[names[-1]]:.4f} at {family.x(names[-1])}"
-    if not seeds:
-        answer = f"{ends}; no seed has all values of {axis}: there is no interval."
-        return Finding(
-            claim=claim, group=family.label, question=question, answer=answer, status=OPEN, evidence=evidence
-        )
-    slopes = {seed: _slope([values[name][seed] for name in names]) for seed in seeds}
-    found = stats.paired_seeds(slopes, dict.fromkeys(seeds, 0.0))
-    slope = float(found.value or 0.0)
-    if found.ci95 is None:
-        why = _ONE_SEED if len(seeds) == 1 else "there is no spread over seeds to measure it against"
-        status, answer = OPEN, f"{ends}; {why}."
-    else:
-        low, high = found.ci95
-        said = f"{ends}; {slope:+.4f} a step of the grid (95% interval {low:+.4f} to {high:+.4f}, {counted(len(seeds), 'seed')})"
-        status, answer = _direction(low, high, direction, said)
-    steps = np.diff([means[name] for name in names]) * (direction or (1 if slope > 0 else -1))
-    which = "asked about" if direction else "of the slope"
-    evidence.append(
-        f"{'Every step goes' if (steps > 0).all() else 'Not every step goes'} in the direction {which} (means over seeds). A step "
-        f"is from one value of {axis} to the next; slope by least squares a seed, t-interval over seeds of pretraining."
-    )
-    return Finding(claim=claim, group=family.label, question=question, answer=answer, status=status, evidence=evidence)
-
-
-def _direction(low: float, high: float, direction: int, said: str) -> tuple[str, str]:
-    """Status and answer from the interval of a slope."""
-    if low <= 0 <= high:
-        return OPEN, f"{said}: zero is within."
-    if not direction:
-        return (RISES, f"It rises: {said}.") if low > 0 else (FALLS, f"It falls: {said}.")
-    return (HOLDS, f"Yes: {said}.") if (low > 0) == (direction > 0) else (NOT, f"No, the reverse: {said}.")
-
-
-def _slope(values: Sequence[float]) -> float:
-    """Least squares a step, of equally spaced steps."""
-    return float(np.polyfit(np.arange(len(values)), values, 1)[0])
-
-
-def _unknown(claim: str, family: Family, question: str, why: str) -> Finding:
-    answer = f"{why[0].upper()}{why[1:]}."
-    return Finding(claim=claim, group=family.label, question=question, answer=answer, status=UNKNOWN)
 
 
 def _doubted(one: Finding, warning: str) -> Finding:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cli.summary_terminal import print_summary
-from plasticity import experiment, experiment_answers, experiment_cell, experiment_plan
+from plasticity import experiment, experiment_answers, experiment_bases, experiment_cell, experiment_plan
 from plasticity.experiment_families import POOLED
 from plasticity.experiment_places import places
 from plasticity.experiment_plan import Cell
@@ -435,6 +435,18 @@ probe: {tasks: [corpus_kinds, sst2, ag_news]}
     (probes,) = [one for one in found["findings"] if one["claim"] == "probes"]
     assert "0.5500 at 0, 0.6500 at 1.0" in probes["answer"]
     assert any("ag_news" in w and "corpus_kinds, sst2" in w and "decay.base=1.0" in w for w in found["warnings"])
+
+
+def test_one_probe_stands_for_all_bases() -> None:
+    """Each by its first would rank bases by different tasks."""
+    some = {
+        "a": {"probe:easy": 0.9, "probe:hard": 0.5},
+        "b": {"probe:easy": None, "probe:hard": 0.6},
+        "c": {"probe:hard": 0.7},
+    }
+    assert experiment_bases.probe_of(some) == "probe:hard"
+    assert experiment_bases.probe_of({name: {**of, "probe mean": 0.5} for name, of in some.items()}) == "probe mean"
+    assert experiment_bases.probe_of({"a": {"gap": 1.0}}) == "probe"
 
 
 def test_of_another_axis_nothing_is_claimed_of_the_paper(tmp_path: Path) -> None:
