@@ -202,7 +202,10 @@ def _crew(experiment: Experiment, out: Path, engine: str, address: str | None, w
     from alphadecay import worker_gpus
 
     count = workers or 1
-    shares = worker_gpus.shares(worker_gpus.visible(), count, resources.gpus) if count > 1 or resources.gpus else []
+    devices = worker_gpus.visible() if count > 1 or resources.gpus else []
+    if resources.gpus and not devices:
+        say(f"no GPU here: cells run on the CPU, though they ask for {resources.gpus:g} (resources.gpus)")
+    shares = worker_gpus.shares(devices, count, resources.gpus)
     return Crew[Job](
         experiment_cell.run,
         workers=count,

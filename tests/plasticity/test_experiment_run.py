@@ -13,7 +13,7 @@ import pytest
 from spectra_cli.plasticity_app import app
 from typer.testing import CliRunner
 
-from alphadecay import locks
+from alphadecay import locks, worker_gpus
 from alphadecay.crew import Crew
 from plasticity import (
     experiment,
@@ -26,7 +26,6 @@ from plasticity import (
 from plasticity.experiment_cell import Job, record_of
 from plasticity.experiment_estimate import Estimate
 from plasticity.experiment_plan import Cell
-from plasticity.experiment_state import State
 from spectra.errors import SpectraError
 
 from .cells_of_tests import cell, end, tries, work
@@ -292,5 +291,19 @@ def test_the_command_refuses_before_it_makes_a_folder_and_runs_one_cell(
     assert states(tmp_path / "x") == ["done", "failed", "done"]
 
 
-def test_a_state_is_made_of_records_alone() -> None:
-    assert State().done == set() and not State().deaths
+@pytest.mark.parametrize(
+    ("devices", "seen", "said"),
+    [
+        (["0", "1", "2"], ["0", "1"], []),
+        ([], [], ["no GPU here: cells run on the CPU, though they ask for 1 (resources.gpus)"]),
+    ],
+)
+def test_local_workers_have_the_gpus_that_cells_ask_for(
+    devices: list[str], seen: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = experiment.from_yaml(f"{TEXT}resources: {{gpus: 1}}\n", "mine.yaml", "mine")
+    monkeypatch.setattr(worker_gpus, "visible", lambda: devices)
+    monkeypatch.setattr(experiment_run, "Crew", {Job: lambda *_, **given: given})
+    heard: list[str] = []
+    made = experiment_run._crew(chosen, tmp_path, "local", None, 2, heard.append)
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in made["environments"]] == seen and heard == said
