@@ -14,7 +14,7 @@ PACKAGE = "spectra.report"
 LISTED = 12  # matrices listed under a finding before the rest is folded
 
 # Before a page's own readings (what is read off a row, and in which modes) and after them.
-_FIRST = ("core.js", "colours.js", "plots.js")
+_FIRST = ("core.js", "colours.js", "plots.js", "csv.js")
 _SHARED = ("grid.js", "map.js", "selection.js", "depth.js", "table.js", "page.js")
 
 

@@ -38,6 +38,7 @@ function redraw(...ids) { for (const id of ids) if (charts.has(id)) stale.add(id
 function draw(id) {
   stale.delete(id);
   const made = charts.get(id).make(), target = $(id);
+  inWords(target, typeof made !== "string");
   if (typeof made === "string") {
     Plotly.purge(target);
     target.replaceChildren(el("div", { class: "empty" }, made));
@@ -49,6 +50,14 @@ function draw(id) {
     target.dataset.click = "1";
     target.on("plotly_click", (event) => charts.get(id).make().click(event.points[0]));
   }
+}
+
+// To who cannot see it a drawing is its caption; one that says it has nothing to draw is read as it stands.
+function inWords(target, drawn) {
+  const figure = target.closest("figure"), caption = figure && figure.querySelector("figcaption");
+  for (const [key, value] of [["role", "img"], ["aria-label", caption && caption.textContent]])
+    if (drawn && caption) target.setAttribute(key, value);
+    else target.removeAttribute(key);
 }
 
 // Positions in log10, labelled as powers: 1, 2, 5 of each decade where there are few decades.

@@ -13,7 +13,7 @@ function setUpTable() {
   $("row-columns").addEventListener("input", drawTable);
   $("page-before").addEventListener("click", () => { table.page--; drawTable(); });
   $("page-after").addEventListener("click", () => { table.page++; drawTable(); });
-  $("csv").addEventListener("click", download);
+  $("csv").addEventListener("click", () => saveCsv("spectra.csv", csvText()));
   drawTable();
 }
 
@@ -82,23 +82,7 @@ function tableRow(i, columns) {
   }));
 }
 
-const quoted = (v) => {
-  if (v === null || v === undefined) return "";
-  const text = String(v);
-  return /[",\r\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
-};
-
 function csvText() {
   const columns = [["name", (r) => r.n], ["tensor", (r) => r.t], ["layer", (r) => r.y], ["role", (r) => r.r], ["rows", (r) => r.a], ["cols", (r) => r.b], ...csvColumns()];
-  const lines = table.order.map((i) => columns.map(([, get]) => quoted(get(rows[i]))).join(","));
-  return [columns.map(([title]) => quoted(title)).join(","), ...lines].join("\r\n") + "\r\n";
-}
-
-function download() {
-  const url = URL.createObjectURL(new Blob([csvText()], { type: "text/csv" }));
-  const link = el("a", { href: url, download: "spectra.csv" });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(url), 10000);
+  return csvOf([columns.map(([title]) => title), ...table.order.map((i) => columns.map(([, get]) => get(rows[i])))]);
 }
