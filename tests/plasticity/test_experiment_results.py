@@ -343,6 +343,25 @@ def test_seeds_are_what_the_experiment_asks_for_not_what_is_done(
     assert "one seed of pretraining" in told["loss"]["answer"]
 
 
+def test_a_missing_seed_of_finetuning_is_left_out_everywhere(tmp_path: Path) -> None:
+    """Fine-tuning seed 6 gives 40 points more; one base of four lacks it, and would look that much worse by half."""
+    text = UNEVEN.replace("[1, 2, 3]}", "[1, 2]}\nfinetune: {seeds: [5, 6]}").replace(
+        "probe: {tasks: [corpus_kinds]}", ""
+    )
+    cells = experiment_folder.write(
+        tmp_path, text, measured=uneven,
+        flags=lambda cell: [
+            int(n < 20 + 10 * cell.base.axes["decay.base"] + cell.base.axes["seed"] + 40 * (cell.seed == 6)) for n in range(100)
+        ],
+    )  # fmt: skip
+    for cell in cells:
+        if cell.kind == "tune" and (cell.base.axes["decay.base"], cell.base.axes["seed"], cell.seed) == (1.0, 1, 6):
+            shutil.rmtree(experiment_cell.folder(tmp_path, cell))
+    (pair,) = summarise(tmp_path, draws=50)["statistics"]["pairs"]
+    assert (pair["value_a"], pair["value_b"]) == pytest.approx((0.225, 0.315))  # 22 and 23 right, 31 and 32
+    assert "left out, seeds of fine-tuning that not all bases have: 6" in pair["said_of_seeds"]
+
+
 def test_seeds_of_finetuning_settle_nothing_about_pretraining(tmp_path: Path) -> None:
     text = UNEVEN.replace("[1, 2, 3]}", "[1]}\nfinetune: {seeds: [5, 6, 7]}").replace(
         "probe: {tasks: [corpus_kinds]}", ""
