@@ -117,15 +117,17 @@ def _once(waiting: Say | None) -> Say | None:
 
 def _taken(owner: Path, locked: bool) -> bool:
     """Write the owner's file, unless another's is there that counts."""
-    if not _gone(owner, locked):
-        return False
-    owner.unlink(missing_ok=True)
-    try:
-        with owner.open("x", encoding="utf-8") as file:  # the first one, where there are no locks
-            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": now()}, file)
-    except FileExistsError:
-        return False
-    return True
+    for _ in range(2):
+        try:
+            with owner.open("x", encoding="utf-8") as file:  # one of several at once, where there are no locks
+                json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": now()}, file)
+        except FileExistsError:
+            if not _gone(owner, locked):
+                return False
+            owner.unlink(missing_ok=True)
+        else:
+            return True
+    return False
 
 
 def _gone(owner: Path, locked: bool) -> bool:
