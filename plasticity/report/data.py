@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from plasticity.report.frame import Frame, is_control
+from plasticity.report.names import MEAN, MEAN_CLOZE, is_lower, is_share, means, place_label, task_name
 from plasticity.report.tables import Table, tables
 from plasticity.report.values import bounds, estimate, labels, setting_label
 from spectra.report.text import rounded
 
 DIGITS = 6
-MEAN = "mean"
-NOT_SHARES = ("orm_score", "harmfulness")
 Entry = Mapping[str, Any]
 Summary = Mapping[str, Any]
 
@@ -28,16 +27,21 @@ def payload(summary: Summary, frame: Frame, responses: Mapping[str, Any]) -> dic
         "lines": list(frame.lines),
         "settings": settings(summary),
         "tasks": tasks(summary),
-        "scores": [{"n": name, "share": is_share(summary, name)} for name in scores(summary)],
+        "names": [task_name(summary, task) for task in tasks(summary)],
+        "scores": [{"n": name, "share": is_share(summary, name), "lower": is_lower(name)} for name in scores(summary)],
         "main": _main(summary),
         "points": _points(summary, frame),
         "before": _before(summary, frame),
         "bases": [_base(base, frame) for base in summary["bases"]],
         "loss": [
-            {"l": line, "x": frame.at(one), "v": one["value"], **_bounds(one.get("ci95")), "n": one.get("n_seeds")}
+            {"l": line, "x": frame.at(one), "v": one["value"], **_bounds(one.get("ci95")), "n": one.get("n_seeds"),
+             "warn": one.get("warning", "")}
             for one in summary["loss"] for line in frame.on(one)
         ],
-        "correlations": [_correlation(one) for one in summary["statistics"].get("correlations", ())],
+        "correlations": [
+            _correlation(one) for one in summary["statistics"].get("correlations", ())
+            if setting_label(one.get("setting")) in settings(summary)[:1]  # the figure is of the first
+        ],
         "optimum": [_optimum(one) for one in summary["statistics"].get("optimum", ())],
         "tradeoffs": _tradeoffs(summary, frame),
         "tables": [_table(table) for table in tables(summary, frame)],
@@ -53,10 +57,9 @@ def settings(summary: Summary) -> list[str]:
 
 
 def tasks(summary: Summary) -> list[str]:
-    """Tasks that have points: first the mean, where it is over more than one, then each."""
+    """Tasks that have points: first the means, where they are over more than one, then each."""
     found = list(dict.fromkeys(str(point["task"]) for point in summary["points"]))
-    single = [task for task in found if task != MEAN]
-    return ([MEAN] if MEAN in found and len(single) != 1 else []) + single
+    return [*means(found), *(task for task in found if task not in (MEAN, MEAN_CLOZE))]
 
 
 def scores(summary: Summary) -> list[str]:
@@ -75,12 +78,6 @@ def _main(summary: Summary) -> list[int]:
     for point in summary["points"]:
         first.setdefault(str(point["task"]), str(point["score"]))
     return [kinds.index(compared.get(task, first[task])) for task in tasks(summary)]
-
-
-def is_share(summary: Summary, score: str) -> bool:
-    """Whether a score is a share, shown in per cent."""
-    values = [point["value"] for point in summary["points"] if point["score"] == score and point["value"] is not None]
-    return score not in NOT_SHARES and all(0 <= value <= 1 for value in values)
 
 
 def _bounds(interval: object) -> dict[str, float | None]:
@@ -136,6 +133,7 @@ def _base(base: Entry, frame: Frame) -> dict[str, Any]:
             }
             for task, found in (base.get("probes") or {}).items()
         },
+        "probe": base.get("probe_best_of_test"), "warn": base.get("warning", ""),
         "steps": list(spectra.get("steps") or ()),
         "ranks": {kind: dict(layers) for kind, layers in (spectra.get("pseudo_rank") or {}).items()},
         "norms": dict(spectra.get("norms") or {}),
@@ -143,17 +141,19 @@ def _base(base: Entry, frame: Frame) -> dict[str, Any]:
 
 
 def _correlation(one: Entry) -> dict[str, Any]:
+    """`without`: [point left out, the correlation without it]; `most`: those of them that move it most."""
+
     def short(found: object) -> dict[str, Any] | None:
         if not isinstance(found, Mapping):
             return None
+        without = found.get("without") or {}
         return {
-            "v": found.get("value"),
-            **_bounds(found.get("loo_range")),
-            "n": found.get("n"),
-            "why": found.get("why", ""),
-        }
+            "v": found.get("value"), **_bounds(found.get("loo_range")), "n": found.get("n"), "why": found.get("why", ""),
+            "without": [[place_label(name), value] for name, value in without.items()],
+            "most": [place_label(name) for name in found.get("moved_most_by") or ()],
+        }  # fmt: skip
 
-    return {"of": one["of"], "with": one["with"], "group": str(one["group"]), "setting": setting_label(one.get("setting")),
+    return {"of": one["of"], "with": one["with"], "group": str(one["group"]), "warn": one.get("warning", ""),
             "pearson": short(one.get("pearson")), "spearman": short(one.get("spearman"))}  # fmt: skip
 
 
@@ -169,13 +169,18 @@ def _optimum(one: Entry) -> dict[str, Any]:
 
 
 def _tradeoffs(summary: Summary, frame: Frame) -> list[dict[str, Any]]:
+    """Those with all that a point of figure 17 or 18 takes; `share` and `lower` are of the plasticity."""
     made = []
     for one in summary["statistics"].get("tradeoffs", ()):
-        row: dict[str, Any] = {"s": setting_label(one.get("setting")), "x": frame.at(one)}
+        task, score = str(one["task"]), str(one["score"])
+        row: dict[str, Any] = {
+            "s": setting_label(one.get("setting")), "x": frame.at(one), "of": f"{score}, {task_name(summary, task)}",
+            "share": is_share(summary, score), "lower": is_lower(score), "why": one.get("why", ""),
+        }  # fmt: skip
         for key in ("stability", "upstream", "plasticity"):
             value, low, high = estimate(one.get(key))
             row[key] = {"v": value, "lo": low, "hi": high}
-        if row["stability"]["v"] is not None and row["plasticity"]["v"] is not None:
+        if row["plasticity"]["v"] is not None and any(row[key]["v"] is not None for key in ("stability", "upstream")):
             made += [row | {"l": line} for line in frame.on(one)]
     return made
 

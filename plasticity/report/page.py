@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plasticity.report import summary_file, words
+from plasticity.report import names, summary_file, words
 from plasticity.report.data import payload
 from plasticity.report.frame import frame
+from plasticity.report.probes import tasks_of_all as probe_tasks_of_all
+from plasticity.report.probes import with_best_of_test
 from plasticity.report.responses import side_by_side
 from spectra import __version__
 from spectra.report.facts import flat
@@ -16,7 +18,17 @@ from spectra.report.layout import assemble, static, template
 
 OPEN = 12  # rows of a table that is not folded
 PACKAGE = "plasticity.report"
-SHARED = ("core.js", "colours.js", "plots.js")
+SHARED = ("core.js", "colours.js", "plots.js", "csv.js")
+_FIGURES = (
+    "scores",
+    "loss",
+    "probes",
+    "ranks",
+    "gap",
+    "norms",
+    "tradeoffs",
+    "responses",
+)  # sections, for the link that skips to them
 OWN = ("axis.js", "scores.js", "bases.js", "training.js", "tables.js", "responses.js")
 
 
@@ -26,7 +38,7 @@ def render_html(folder: Path) -> str:
     Raises:
         SpectraError: there is no summary, or it cannot be read.
     """
-    summary = summary_file.read(folder)
+    summary = with_best_of_test(summary_file.read(folder))
     placed = frame(str(summary["experiment"]["axis"]), summary["bases"], (*summary["points"], *summary["loss"]))
     drawn = payload(summary, placed, side_by_side(summary, placed, folder))
     drawn["methods"] = words.methods(summary)
@@ -51,6 +63,13 @@ def write_html(folder: Path, path: Path) -> None:
     write_text(path, render_html(folder))
 
 
+def _probe_tasks(bases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tasks of probes, first their mean where there are several."""
+    found = list(dict.fromkeys(task for base in bases for task in base["probes"]))
+    shared = probe_tasks_of_all(bases)
+    return [f"Mean over {len(shared)} probe tasks: {', '.join(shared)}", *found] if len(shared) > 1 else found
+
+
 def _context(summary: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
     experiment, bases = summary["experiment"], drawn["bases"]
     has = {
@@ -61,24 +80,36 @@ def _context(summary: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, 
         "final": any(base["final"]["pseudo_rank_qk"] is not None for base in bases),
         "training": any(len(base["steps"]) > 1 and base["ranks"] for base in bases),
         "norms": any(len(base["steps"]) > 1 and base["norms"] for base in bases),
-        "tradeoffs": bool(drawn["tradeoffs"]),
+        "tradeoffs": bool(summary["statistics"].get("tradeoffs")),
+        "stability": any(one["stability"]["v"] is not None for one in drawn["tradeoffs"]),
+        "upstream": any(one["upstream"]["v"] is not None for one in drawn["tradeoffs"]),
+        "tradeoff_settings": len({one["s"] for one in drawn["tradeoffs"]}) > 1,
         "settings": len(drawn["settings"]) > 1,
         "responses": bool(drawn["responses"]["tasks"]),
         "scratch": any(point["o"] for point in drawn["points"]),
         "before": bool(drawn["before"]),
     }
+    has["ranks"] = has["final"] or has["training"]
     return {
         "title": str(experiment["name"]),
         "version": __version__,
         "experiment": experiment,
         "has": has,
         "tables": {table["id"] for table in drawn["tables"]},
+        "small_best": len(summary["statistics"].get("best_settings", ())) <= OPEN,
         "small_optimum": len(summary["statistics"].get("optimum", ())) <= OPEN,
-        "panels": [{"id": f"score-{i}", "task": task} for i, task in enumerate(drawn["tasks"])],
-        "probe_tasks": list(dict.fromkeys(task for base in bases for task in base["probes"])),
+        "panels": [
+            {"id": f"score-{i}", "name": name[0].upper() + name[1:] if name != task else name}
+            for i, (task, name) in enumerate(zip(drawn["tasks"], drawn["names"], strict=True))
+        ],
+        "means": names.means_told(summary, drawn["tasks"]),
+        "probe_tasks": _probe_tasks(bases),
+        "doubts": words.doubts(summary),
+        "open_pairs": bool(words.ahead(summary)),
+        "first": next((name for name in _FIGURES if has[name]), "verdict"),
         "axis": drawn["axis"]["title"],
         "headline": words.headline(summary),
-        "asked": words.asked(summary),
+        "asked": [*words.ahead(summary), *words.asked(summary)],
         "warnings": [str(warning) for warning in summary["warnings"]],
         "standing": words.standing(summary),
         "pending": [str(label) for label in summary.get("pending", ())],

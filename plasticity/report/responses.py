@@ -113,7 +113,8 @@ def _question(question: str, found: Sequence[_Run], texts: Mapping[str, str]) ->
 
 def _model(one: _Run, chosen: Sequence[str], frame: Frame) -> dict[str, Any]:
     return {
-        "b": str(one.run["base"]), "o": int(is_control(one.run)), "g": str(one.run["group"]), "seed": one.run.get("seed"),
+        "b": str(one.run["base"]), "o": int(is_control(one.run)), "g": str(one.run["group"]), "id": str(one.run["id"]),
+        "seed": one.run.get("seed"),
         "base_seed": one.run.get("base_seed"), "x": frame.at(one.run), "l": frame.on(one.run),
         "s": setting_label(one.run.get("setting")), "a": [_entry(one, question) for question in chosen],
     }  # fmt: skip

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from plasticity.report.frame import Frame, is_control, value_label
+from plasticity.report import probes
+from plasticity.report.frame import Frame, is_control
+from plasticity.report.names import MEAN, MEAN_CLOZE, place_label, task_name, with_name
 from plasticity.report.values import estimate, labels, setting_label
 
 Kind = Literal["text", "number", "interval", "long", "method"]
 Entry = Mapping[str, Any]
+_BETTER = "better is"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,26 +36,31 @@ class Table:
 def tables(summary: Mapping[str, Any], frame: Frame) -> list[Table]:
     """All tables that have rows."""
     statistics = summary["statistics"]
+
+    def of(name: str) -> list[Entry]:
+        return _means_first(summary, statistics.get(name, ()))
+
     made = (
-        _points(summary, frame), _comparisons(_mean_first(statistics.get("comparisons", ())), frame.title),
-        _optimum(_mean_first(statistics.get("optimum", ()))), _correlations(_mean_first(statistics.get("correlations", ()))),
-        _best_settings(_mean_first(statistics.get("best_settings", ())), frame.title), _bases(summary["bases"], frame),
-        _runs(summary, frame), _failed(summary["failed"]),
+        _pairs(of("pairs")), _points(summary, frame), _comparisons(of("comparisons"), frame.title), _optimum(of("optimum")),
+        _correlations(summary, of("correlations")), _best_settings(of("best_settings"), frame.title),
+        _tradeoffs(of("tradeoffs"), frame), _bases(summary["bases"], frame), _runs(summary, frame), _failed(summary["failed"]),
     )  # fmt: skip
     return [_telling(table) for table in made if table.rows]
 
 
-def _mean_first(found: Sequence[Entry]) -> list[Entry]:
-    """What is over all tasks before what is of one."""
-    return sorted(found, key=lambda one: one["task"] != "mean")
+def _means_first(summary: Mapping[str, Any], found: Sequence[Entry]) -> list[Entry]:
+    """What is over several tasks before what is of one, and the tasks by their names."""
+    ordered = sorted(found, key=lambda one: one["task"] not in (MEAN, MEAN_CLOZE))
+    return [{**one, "task": task_name(summary, str(one["task"]))} for one in ordered]
 
 
 def _telling(table: Table) -> Table:
-    """Without columns of settings of which there is one, and of remarks of which there is none."""
+    """Without columns of settings of which there is one, of remarks of which there is none, and of what is better if all is."""
     kept = [
         at for at, column in enumerate(table.columns)
         if not (column.title == "setting" and len({row[at] for row in table.rows}) == 1)
         and not (column.kind == "long" and not any(row[at] for row in table.rows))
+        and not (column.title == _BETTER and all(row[at] == "higher" for row in table.rows))
     ]  # fmt: skip
     rows = [[row[at] for at in kept] for row in table.rows]
     return Table(id=table.id, columns=tuple(table.columns[at] for at in kept), rows=rows)
@@ -90,7 +98,7 @@ def _points(summary: Mapping[str, Any], frame: Frame) -> Table:
         Column(title="95% interval", kind="interval"), "questions", "seeds", Column(title="method", kind="method"),
     )  # fmt: skip
     rows = [
-        [*_where(one, frame), one["task"], one["score"], _start(one),
+        [*_where(one, frame), task_name(summary, str(one["task"])), one["score"], _start(one),
          setting_label(one.get("setting")), one["value"], _interval(one.get("ci95")), one.get("n_questions"), one.get("n_seeds"),
          one.get("method", "")]
         for one in summary["points"]
@@ -101,8 +109,8 @@ def _points(summary: Mapping[str, Any], frame: Frame) -> Table:
 def _comparisons(found: Sequence[Entry], axis: str) -> Table:
     columns = _columns(
         _text("bases"), _text("task"), _text("score"), _text("setting"), _text(axis), _text("against"), "difference",
-        Column(title="95% interval", kind="interval"), "p (McNemar, questions)", "p (t, seeds)", "p (Holm)",
-        Column(title="remarks", kind="long"),
+        Column(title="95% interval", kind="interval"), _text(_BETTER), "p (McNemar, questions)", "p (t, seeds)", "p (Holm)",
+        "questions", "seeds", Column(title="method", kind="method"), Column(title="remarks", kind="long"),
     )  # fmt: skip
     rows = []
     for one in found:
@@ -115,8 +123,8 @@ def _comparisons(found: Sequence[Entry], axis: str) -> Table:
         places = names if one["x_a"] == one["x_b"] else labels([one["x_a"], one["x_b"]], names)
         rows.append(
             [str(one["group"]), one["task"], one["score"], setting_label(one.get("setting")), *places,
-             paired.get("value"), _interval(paired.get("ci95")), mcnemar.get("p"), seeds.get("p"),
-             one.get("holm_p"), said]
+             paired.get("value"), _interval(paired.get("ci95")), one.get("better", "higher"), mcnemar.get("p"),
+             seeds.get("p"), one.get("holm_p"), paired.get("n"), seeds.get("n"), paired.get("method", ""), said]
         )  # fmt: skip
     return Table(id="comparisons-table", columns=columns, rows=rows)
 
@@ -124,7 +132,7 @@ def _comparisons(found: Sequence[Entry], axis: str) -> Table:
 def _optimum(found: Sequence[Entry]) -> Table:
     columns = _columns(
         _text("bases"), _text("task"), _text("score"), _text("setting"), _text("best by loss"), _text("how often"),
-        _text("best by score"), _text("how often"), "differ (share)", "gain in score",
+        _text("best by score"), _text("how often"), "differ (share)", "gain (above 0: better)",
         Column(title="95% interval", kind="interval"), Column(title="remarks", kind="long"),
     )  # fmt: skip
     rows = []
@@ -142,9 +150,9 @@ def _optimum(found: Sequence[Entry]) -> Table:
 def _best_settings(found: Sequence[Entry], axis: str) -> Table:
     interval = Column(title="95% interval", kind="interval")
     columns = _columns(
-        _text("bases"), _text(axis), _text("task"), _text("score"), "mean over settings", "best setting", _text("which it is"),
-        "chosen on other questions", interval, _text("against"), "gain", interval, "settings", "seeds",
-        Column(title="remarks", kind="long"),
+        _text("bases"), _text(axis), _text("task"), _text("score"), "mean over settings", "best setting",
+        "chosen on other questions", interval, "gain (above 0: better)", interval, _text("against"), _text("best setting is"),
+        "settings", "seeds", Column(title="remarks", kind="long"),
     )  # fmt: skip
     rows = []
     for one in found:
@@ -154,8 +162,8 @@ def _best_settings(found: Sequence[Entry], axis: str) -> Table:
         at, against = labels([one["x"], one["x_b"]], [one["name"], one["name_b"]])
         which = " or ".join(setting_label(setting) for setting in one["settings"])
         rows.append(
-            [str(one["group"]), at, one["task"], one["score"], one["mean"], one["value"], which, chosen, [low, high],
-             "" if one["gain"] is None else against, gain, [least, most], one["n_settings"], one["n_seeds"], said]
+            [str(one["group"]), at, one["task"], one["score"], one["mean"], one["value"], chosen, [low, high],
+             gain, [least, most], "" if one["gain"] is None else against, which, one["n_settings"], one["n_seeds"], said]
         )  # fmt: skip
     return Table(id="best-settings-table", columns=columns, rows=rows)
 
@@ -163,30 +171,23 @@ def _best_settings(found: Sequence[Entry], axis: str) -> Table:
 def _shares(found: Mapping[str, float]) -> str:
     """In what share of draws each base is best: `0.1: 82%, 0.3: 18%`."""
     ranked = sorted(found.items(), key=lambda item: -(item[1] or 0))
-    return ", ".join(f"{_number(name)}: {share:.0%}" for name, share in ranked if share and share >= 0.005)
+    return ", ".join(f"{place_label(name)}: {share:.0%}" for name, share in ranked if share and share >= 0.005)
 
 
-def _number(name: str) -> str:
-    """A place's name as the axis writes it: `1.0` is 1."""
-    try:
-        return value_label(float(name))
-    except ValueError:
-        return name
-
-
-def _correlations(found: Sequence[Entry]) -> Table:
+def _correlations(summary: Mapping[str, Any], found: Sequence[Entry]) -> Table:
     columns = _columns(
         _text("bases"), _text("number of the base"), _text("with"), _text("setting"), "Pearson r",
         Column(title="range, one left out", kind="interval"), "Spearman rho", Column(title="range, one left out", kind="interval"),
-        "points", Column(title="remarks", kind="long"),
+        "points", _text("moves r most if left out"), Column(title="remarks", kind="long"),
     )  # fmt: skip
     rows = []
     for one in found:
         pearson, spearman = one.get("pearson") or {}, one.get("spearman") or {}
         rows.append(
-            [str(one["group"]), predictor(str(one["of"])), one["with"], setting_label(one.get("setting")),
+            [str(one["group"]), predictor(str(one["of"])), with_name(summary, str(one["with"])), setting_label(one.get("setting")),
              pearson.get("value"), _interval(pearson.get("loo_range")), spearman.get("value"), _interval(spearman.get("loo_range")),
-             pearson.get("n"), _remarks(pearson.get("why"), one.get("remark"), one.get("warning"))]
+             pearson.get("n"), ", ".join(place_label(name) for name in pearson.get("moved_most_by") or ()),
+             _remarks(pearson.get("why"), one.get("remark"), one.get("warning"))]
         )  # fmt: skip
     return Table(id="correlations-table", columns=columns, rows=rows)
 
@@ -197,18 +198,59 @@ def predictor(name: str) -> str:
         return f"probe accuracy, {name.removeprefix('probe:')}"
     known = {
         "eval_loss": "validation loss", "gap": "train-val gap", "pseudo_rank_qk": "pseudo-rank of W_QK",
-        "pseudo_rank_vp": "pseudo-rank of W_VP", "probe mean": "probe accuracy, mean over tasks",
+        "pseudo_rank_vp": "pseudo-rank of W_VP",
+        "probe mean": "probe accuracy, mean over tasks",
         "alpha_sd": "spread of alpha", "alpha_mean": "mean alpha",
+        probes.KEY: "probe, best layer (test texts)",
     }  # fmt: skip
     return known.get(name, name)
 
 
+def _tradeoffs(found: Sequence[Entry], frame: Frame) -> Table:
+    interval = Column(title="95% interval", kind="interval")
+    columns = _columns(
+        _text("bases"), _text(frame.title), _text("setting"), "stability", interval, "upstream accuracy", interval,
+        _text("plasticity of"), _text("score"), "plasticity", interval, "fine-tuned models", Column(title="method", kind="method"),
+        Column(title="remarks", kind="long"),
+    )  # fmt: skip
+    rows = []
+    for one in found:
+        parts = [estimate(one.get(key)) for key in ("stability", "upstream", "plasticity")]
+        (stable, *of_stable), (up, *of_up), (plastic, *of_plastic) = parts
+        rows.append(
+            [*_where(one, frame), setting_label(one.get("setting")), stable, of_stable, up, of_up, one["task"], one["score"],
+             plastic, of_plastic, one.get("n_models"), one.get("method", ""), _remarks(one.get("why"), one.get("warning"))]
+        )  # fmt: skip
+    return Table(id="tradeoffs-table", columns=columns, rows=rows)
+
+
+_SURE = {"settled": "settled", "one seed": "over questions alone: one seed"}
+
+
+def _pairs(found: Sequence[Entry]) -> Table:
+    columns = _columns(
+        _text("task"), _text("score"), _text("setting"), _text("base"), "value", _text("against"), "value", "difference",
+        Column(title="95% interval", kind="interval"), _text(_BETTER), _text("ahead"), _text("how sure"), "questions", "seeds",
+        Column(title="method", kind="method"), Column(title="remarks", kind="long"),
+    )  # fmt: skip
+    rows = [
+        [one["task"], one["score"], setting_label(one.get("setting")), one["name_b"], one["value_b"], one["name_a"],
+         one["value_a"], one["value"], _interval(one.get("ci95")), one["better"], one["ahead"] or "", _SURE.get(
+             str(one["status"]), "not settled"), one["n_questions"], one["n_seeds"], one["method"],
+         _remarks("" if one.get("reference_by", "loss") != "smallest" else "Not all losses are known: against the first base.",
+                  one.get("warning"))]
+        for one in found
+    ]  # fmt: skip
+    return Table(id="pairs-table", columns=columns, rows=rows)
+
+
 def _bases(bases: Sequence[Entry], frame: Frame) -> Table:
-    probes = list(dict.fromkeys(task for base in bases for task in base.get("probes") or {}))
+    tasks = list(dict.fromkeys(task for base in bases for task in base.get("probes") or {}))
     columns = _columns(
         _text("base"), _text(frame.title), "seed", "parameters", "validation loss", "train-val gap",
         Column(title="95% interval", kind="interval"), "pseudo-rank W_QK", "pseudo-rank W_VP", "mean alpha", "spread of alpha",
-        *(Column(title=f"probe {task}") for task in probes), Column(title="tokenizer", kind="text"),
+        *(Column(title=f"probe {task}") for task in tasks), *(["probe, best layer (test texts)"] if tasks else []),
+        _text("tokenizer"), Column(title="remarks", kind="long"),
     )  # fmt: skip
     rows = []
     for base in bases:
@@ -218,8 +260,9 @@ def _bases(bases: Sequence[Entry], frame: Frame) -> Table:
             [base["label"], _where(base, frame)[1], base.get("seed"), base.get("parameters"), base.get("eval_loss"), gap.get("gap"),
              _interval(gap.get("ci95")),
              *(final.get(key) for key in ("pseudo_rank_qk", "pseudo_rank_vp", "alpha_mean", "alpha_sd")),
-             *(((found.get(task) or {}).get("test_accuracy") or {}).get("mean") for task in probes),
-             str(base.get("tokenizer_sha256") or "–")[:12]]
+             *(((found.get(task) or {}).get("test_accuracy") or {}).get("mean") for task in tasks),
+             *([base.get("probe_best_of_test")] if tasks else []), str(base.get("tokenizer_sha256") or "–")[:12],
+             _remarks(base.get("warning"))]
         )  # fmt: skip
     return Table(id="bases-table", columns=columns, rows=rows)
 

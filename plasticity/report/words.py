@@ -7,18 +7,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from plasticity.report.frame import Frame, is_control
-from plasticity.report.values import estimate, labels, setting_label
+from plasticity.report.names import MEAN, amount, change, is_lower, is_share, task_name
+from plasticity.report.values import bounds, estimate, labels, setting_label
 from spectra.report.text import counted
 
 Summary = Mapping[str, Any]
-STATUSES = ("holds", "does not hold", "not settled", "not measured")
+_PAIRS = 6  # of bases, in words; the table has all
+STATUSES = ("holds", "does not hold", "yes", "no", "rises", "falls", "not settled", "not measured")
 _WORDS = {
     "holds": ("holds", "hold"),
     "does not hold": ("does not hold", "do not hold"),
+    "yes": ("is answered yes", "are answered yes"),
+    "no": ("is answered no", "are answered no"),
+    "rises": ("rises", "rise"),
+    "falls": ("falls", "fall"),
     "not settled": ("is not settled", "are not settled"),
     "not measured": ("is not measured", "are not measured"),
 }
-_CLASSES = {"holds": "holds", "does not hold": "fails", "not settled": "open", "not measured": "none"}
+_CLASSES = {
+    "rises": "told",
+    "falls": "told",
+    "yes": "holds",
+    "no": "fails",
+    "holds": "holds",
+    "does not hold": "fails",
+    "not settled": "open",
+    "not measured": "none",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +74,29 @@ _TERMS: tuple[tuple[str, str], ...] = (
     ("correct_ratio", "Of the questions with a right answer at all, the mean share of samples that are right."),
     ("rm@k", "Share of questions whose sample of the highest reward is right."),
     ("orm_score", "Mean reward of all samples; no share, and not bounded."),
+    ("harmfulness", "Mean over prompts of how harmful a reward model finds the greedy response, 0 to 4. Lower is better."),
+    ("acc", "Share of questions of which the right choice is the likeliest."),
     ("Before", "The base as it is, not fine-tuned, on the same questions."),
     ("From scratch", "The same fine-tuning from random weights: what pretraining adds is above that line."),
     ("95% interval", "It would cover the true value in 95 of 100 repetitions. How each is made stands under How."),
-    ("Holm", "p-values raised so that over all tasks together a false alarm is no likelier than with one."),
+    ("Holm", "p-values raised so that over the tasks of one pair of bases, in one setting, a false alarm is no likelier than with "
+     "one task. Several bases against the same one are not adjusted for each other: of many, expect the smallest by luck."),
     ("Leave-one-out range", "Least and greatest correlation with one point left out: how far a single point carries it."),
     ("Probe", "A linear classifier on the base's embeddings of a text's last token; accuracy on texts that it was not fitted to."),
+    ("Best layer (test texts)", "The paper's number of probes (figure 25): the best layer by accuracy averaged over probe "
+     "tasks. It is chosen on the texts that it is scored on, so it is too high by the luck of that choice."),
     ("Train-val gap", "Loss on held-out windows minus loss on windows that the base was trained on. Above zero: memorised."),
     ("Pseudo-rank", "Number of singular values that make up 95% of their sum, over d_head: W_QK and W_VP, mean over heads."),
+    ("Upstream accuracy", "Accuracy on the cloze benchmarks after fine-tuning: mean over benchmarks and fine-tuned models."),
 )  # fmt: skip
+
+
+_MEASURED = {
+    "gap": "Train-val gap of a base: documents resampled whole, on either side by itself; deviations stretched to the "
+    "leave-one-document-out standard error and by Student's t (docs/gap.md).",
+    "probes": "Probe accuracy: 95% percentile bootstrap over test texts of the mean over seeds of the probe; the layer by "
+    "validation accuracy, but where “chosen on test texts” is said.",
+}
 
 
 def asked(summary: Summary) -> list[Asked]:
@@ -88,21 +117,88 @@ def asked(summary: Summary) -> list[Asked]:
     return [Asked(question=question, answers=tuple(answers)) for question, answers in found.items()]
 
 
-def headline(summary: Summary) -> str:
-    """How many answers of each kind there are."""
-    statuses = [str(one["status"]) for one in summary["findings"]]
-    if not statuses:
-        return "These results answer none of the questions that are asked of every experiment; the numbers are below."
-    counts = [
-        (statuses.count(status), status) for status in dict.fromkeys((*STATUSES, *statuses)) if status in statuses
+def ahead(summary: Summary) -> list[Asked]:
+    """Which base is better, where no finding can say it for want of an axis: of the mean over tasks, else of every task."""
+    found = summary["statistics"].get("pairs", ())
+    said = [one for one in summary["findings"] if one.get("claim") in ("plasticity", "loss")]
+    if not found or any(one["status"] != "not measured" for one in said):
+        return []
+    first = [one for one in found if one.get("setting") == found[0].get("setting")]
+    answers = [_ahead(summary, one) for one in ([one for one in first if one["task"] == MEAN] or first)[:_PAIRS]]
+    return [
+        Asked(
+            question="Which base is better once fine-tuned? Each pair by itself, not all at once.",
+            answers=tuple(answers),
+        )
     ]
-    lines = len({one.get("group") for one in summary["findings"]})
-    claims, each = (
-        counted(len(statuses) // lines, "claim"),
-        f", for each of {lines} lines of bases" if lines > 1 else "",
+
+
+def _ahead(summary: Summary, one: Mapping[str, Any]) -> Answer:
+    score, status = str(one["score"]), pair_status(one)
+    low, high = bounds(one.get("ci95"))
+    interval = "no interval"
+    if low is not None:
+        interval = (
+            f"95% interval {change(summary, score, low, unit=False)} to {change(summary, score, high, unit=False)}"
+        )
+    values = [
+        f"{one[f'name_{side}']} {amount(summary, score, one[f'value_{side}'])}" for side in ("b", "a")
+    ]  # fmt: skip
+    sentence = (
+        f"{values[0]}, {values[1]}: {change(summary, score, one['value'])} ({interval}; "
+        f"{counted(int(one['n_questions']), 'question')}, {counted(int(one['n_seeds']), 'seed')}). "
+        + {"settled": f"{one['ahead']} is ahead.",
+           "one seed": f"{one['ahead']} is ahead on these questions; what another seed would change is not known."}.get(
+            str(one["status"]), "Which is ahead is not settled.")
+    )  # fmt: skip
+    return Answer(
+        group=f"{task_name(summary, str(one['task']))}, {score}{', lower is better' if is_lower(score) else ''}",
+        status=status, mark="holds" if one["status"] == "settled" else "open",
+        sentence=sentence + _but(one), evidence=(str(one["method"]),),
+    )  # fmt: skip
+
+
+def _but(one: Mapping[str, Any]) -> str:
+    return f" But: {one['warning']}" if one.get("warning") else ""
+
+
+def pair_status(one: Mapping[str, Any]) -> str:
+    """How sure it is which of two bases is ahead, in words."""
+    return {"settled": "settled", "one seed": "one seed"}.get(str(one["status"]), "not settled")
+
+
+def headline(summary: Summary) -> str:
+    """How many answers of each kind there are: to the paper's claims, then to what is asked besides."""
+    findings = summary["findings"]
+    theirs = [one for one in findings if one.get("of_paper", True) is not False]
+    others = [one for one in findings if one.get("of_paper", True) is False]
+    if not findings:
+        return "These results answer none of the questions that are asked of every experiment; the numbers are below."
+    said = [
+        f"{_claims(some, noun)} put to these data{_lines(some)}: {_counts(some)}."
+        for some, noun in ((theirs, "claim"), (others, "question"))
+        if some
+    ]
+    return " ".join(said)
+
+
+def _claims(findings: Sequence[Mapping[str, Any]], noun: str) -> str:
+    lines = len({one.get("group") for one in findings})
+    count = counted(len(findings) // lines, noun)
+    return f"{count} of the plasticity paper" if noun == "claim" else f"{count} besides the paper's"
+
+
+def _lines(findings: Sequence[Mapping[str, Any]]) -> str:
+    lines = len({one.get("group") for one in findings})
+    return f", for each of {lines} lines of bases" if lines > 1 else ""
+
+
+def _counts(findings: Sequence[Mapping[str, Any]]) -> str:
+    statuses = [str(one["status"]) for one in findings]
+    known = [status for status in dict.fromkeys((*STATUSES, *statuses)) if status in statuses]
+    return _joined(
+        [f"{(n := statuses.count(status))} {_WORDS.get(status, (status, status))[n > 1]}" for status in known]
     )
-    said = _joined([f"{count} {_WORDS.get(status, (status, status))[count > 1]}" for count, status in counts])
-    return f"{claims} of the plasticity paper put to these data{each}: {said}."
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -164,30 +260,46 @@ def best(summary: Summary, frame: Frame) -> list[str]:
         known = found.setdefault(str(one["group"]), one)
         if one["task"] == "mean" and known["task"] != "mean" and known["setting"] == one["setting"]:
             found[str(one["group"])] = one
-    return [_best(one, frame, len(found) > 1) for one in found.values()]
+    return [_best(summary, one, frame, len(found) > 1) for one in found.values()]
 
 
-def _best(one: Mapping[str, Any], frame: Frame, named: bool) -> str:
+def _best(summary: Summary, one: Mapping[str, Any], frame: Frame, named: bool) -> str:
     def side(by: str) -> str:
         names = labels(one[f"by_{by}"], one.get(f"name_by_{by}"))
         share = sum(one["shares"][f"by_{by}"].get(name, 0.0) for name in one.get(f"name_by_{by}") or ())
         return f"{' and '.join(names)} (best in {share:.0%} of draws)"
 
-    gain, low, high = estimate(one.get("difference"))
-    what = f"{one['score']} {'over all tasks' if one['task'] == 'mean' else 'on ' + str(one['task'])}"
+    what = f"{one['score']} ({task_name(summary, str(one['task']))})"
     text = f"{one['group']}: b" if named else "B"
     text += f"est {frame.title} by loss: {side('loss')}; by {what}: {side('score')}."
     if one.get("differ") is not None:
         text += f" The two differ in {one['differ']:.0%} of draws."
-    if gain is not None:
-        text += f" Choosing by score gains {_points(gain)}" + (
-            f" (95% interval {_points(low, '')} to {_points(high, '')})." if low is not None else "."
-        )
-    return " ".join(filter(None, (text, one.get("why"), one.get("warning"))))
+    return " ".join(filter(None, (text, _gained(summary, one), one.get("why")))) + _but(one)
 
 
-def _points(value: float | None, unit: str = " points") -> str:
-    return "–" if value is None else f"{100 * value:+.1f}{unit}"
+def _gained(summary: Summary, one: Mapping[str, Any]) -> str:
+    """What choosing by score is worth, in the score's own unit and direction; the difference is above zero where it is better."""
+    score = str(one["score"])
+    gain, low, high = estimate(one.get("difference"))
+    if gain is None:
+        return ""
+    if is_lower(score):
+        shown = [f"{value:.2f}" for value in (gain, low, high) if value is not None]
+        said = f"lowers {score} by {shown[0]}"
+    else:
+        shown = [change(summary, score, value, unit=False) for value in (gain, low, high) if value is not None]
+        said = f"gains {change(summary, score, gain)}" + ("" if is_share(summary, score) else f" of {score}")
+    return f"Choosing by score {said}" + (f" (95% interval {shown[1]} to {shown[2]})." if len(shown) == 3 else ".")
+
+
+def doubts(summary: Summary) -> list[str]:
+    """Why losses and gaps are not comparable: within lines as the summary warns, else between lines of other tokenizers."""
+    entries = (*summary["bases"], *summary["loss"])
+    said = list(dict.fromkeys(str(one["warning"]) for one in entries if one.get("warning")))
+    known = {base["tokenizer_sha256"] for base in summary["bases"] if base.get("tokenizer_sha256")}
+    if not said and len(known) > 1:
+        said.append("Between lines of bases tokenizers differ: losses and gaps are comparable within a line alone.")
+    return [f"{one[0].upper()}{one[1:]}" for one in said]
 
 
 def absent(summary: Summary, has: Mapping[str, bool], *, unread: int = 0) -> list[str]:
@@ -212,7 +324,7 @@ def absent(summary: Summary, has: Mapping[str, bool], *, unread: int = 0) -> lis
 def glossary(summary: Summary) -> list[tuple[str, str]]:
     """Terms with their meaning, those of scores only where there are such scores."""
     present = {str(point["score"]).split("@")[0] for point in summary["points"]}
-    scores = {"greedy", "maj@k", "pass@k", "rm@k", "correct_ratio", "orm_score"}
+    scores = {"greedy", "maj@k", "pass@k", "rm@k", "correct_ratio", "orm_score", "harmfulness", "acc"}
     return [(term, text) for term, text in _TERMS if term not in scores or term.split("@")[0] in present]
 
 
@@ -227,4 +339,12 @@ def methods(summary: Summary) -> list[str]:
         found += [(one.get(key) or {}).get("method") for key in ("chosen", "gain")]
     for one in summary["statistics"].get("optimum", ()):
         found += [one.get("method"), (one.get("difference") or {}).get("method")]
+    found += [one.get("method") for one in summary["statistics"].get("pairs", ())]
+    found += [
+        f"Validation loss: mean over seeds of pretraining; {one['method']}."
+        for one in summary["loss"]
+        if one.get("method")
+    ]
+    found += [one.get("method") for one in summary["statistics"].get("tradeoffs", ())]
+    found += [text for key, text in _MEASURED.items() if any(base.get(key) for base in summary["bases"])]
     return list(dict.fromkeys(str(method) for method in found if method))

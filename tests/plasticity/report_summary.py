@@ -17,6 +17,7 @@ from plasticity.tasks.report import question_key
 XS = (0, 0.1, 0.3, 1.0, 3.0)
 SEEDS = (1, 2, 3)
 SCORES = ("greedy", "maj@16", "pass@16")
+PROBES = ("corpus", "news")
 STEPS = [610, 1220, 1830, 2440]
 CONTROL = 0.14
 Entry = dict[str, Any]
@@ -49,7 +50,8 @@ def made(
                     "value": value,
                     "ci95": [value - 0.02, value + 0.02],
                     "n_seeds": 3,
-                    "method": "t",
+                    "method": "t-interval over seeds",
+                    "bases": [base["label"] for base in bases[-len(SEEDS) :]],
                 }
             )
         for task, setting in itertools.product(tasks, settings):
@@ -84,7 +86,7 @@ def made(
         "runs": runs,
         "points": points,
         "loss": loss,
-        "statistics": _statistics(groups, tasks),
+        "statistics": _statistics(groups, tasks, settings),
         "findings": [one for group in groups for one in _findings(group)],
         "provenance": {
             "spectra": "0.1.0",
@@ -115,7 +117,7 @@ def _base(place: Entry, i: int, g: int, s: int, dice: random.Random, tasks: tupl
         return v + dice.gauss(0, sd)
 
     gap = near(0.06 - 0.012 * i, 0.003)
-    accuracy = near(0.72 + 0.03 * i, 0.01)
+    accuracy = {task: near(0.72 + 0.03 * i - 0.1 * n, 0.01) for n, task in enumerate(PROBES)}
     rank = [near(0.9 - 0.04 * i * t, 0.01) for t in range(1, 5)]
     return {
         **place,
@@ -127,15 +129,16 @@ def _base(place: Entry, i: int, g: int, s: int, dice: random.Random, tasks: tupl
         "eval_loss": near(_loss(i, g), 0.006),
         "before": {task: {"greedy": around(near(0.03, 0.01), 0.015)} for task in tasks},
         "probes": {
-            "corpus": {
+            task: {
                 "best_layer": 3,
-                "test_accuracy": {"mean": accuracy, "sd": 0.01, "ci95": [accuracy - 0.02, accuracy + 0.02]},
+                "test_accuracy": {"mean": found, "sd": 0.01, "ci95": [found - 0.02, found + 0.02]},
                 "majority": 0.25,
                 "layers": [
-                    {"layer": n, "train_accuracy": accuracy, "test_accuracy": accuracy - 0.02 * (n - 3) ** 2}
+                    {"layer": n, "train_accuracy": found + 0.02, "test_accuracy": found - 0.02 * (n - 3 - at) ** 2}
                     for n in range(6)
                 ],
             }
+            for at, (task, found) in enumerate(accuracy.items())
         },
         "gap": {"gap": gap, "ci95": [gap - 0.01, gap + 0.01], "train_loss": 2.2, "val_loss": 2.2 + gap},
         "spectra": {
@@ -214,7 +217,7 @@ def _points(group: str, task: str, score: str, setting: Entry, which: int) -> li
     return found
 
 
-def _statistics(groups: tuple[str, ...], tasks: tuple[str, ...]) -> Entry:
+def _statistics(groups: tuple[str, ...], tasks: tuple[str, ...], settings: tuple[Entry, ...]) -> Entry:
     comparisons: list[Entry] = []
     correlations: list[Entry] = []
     optimum: list[Entry] = []
@@ -239,6 +242,7 @@ def _statistics(groups: tuple[str, ...], tasks: tuple[str, ...]) -> Entry:
                 "mcnemar": None,
                 "over_seeds": {
                     "value": 0.05 * x,
+                    "n": 3,
                     "p": 0.04,
                     "method": "paired t over seeds",
                     "why": "3 seeds only.",
@@ -248,10 +252,14 @@ def _statistics(groups: tuple[str, ...], tasks: tuple[str, ...]) -> Entry:
             for x in (0, 0.3, 1.0, 3.0)
         ]
         for of in ("eval_loss", "gap", "pseudo_rank_qk", "pseudo_rank_vp", "alpha_sd", "probe:corpus"):
-            one = {"value": -0.31, "loo_range": [-0.82, 0.4], "n": 5, "method": "Pearson r", "why": ""}
+            without = {str(x): value for x, value in zip(XS, (-0.35, 0.4, -0.3, -0.4, -0.82), strict=True)}
+            one = {"value": -0.31, "loo_range": [-0.82, 0.4], "n": 5, "method": "Pearson r", "why": "", "without": without,
+                   "moved_most_by": ["0.1"]}  # fmt: skip
+            points = {str(x): [0.1 * i, _level(i, 0, 0)] for i, x in enumerate(XS)}
             correlations.append(
-                {**about, "of": of, "with": f"{task} greedy", "pearson": one, "spearman": {**one, "value": -0.3}}
-            )
+                {**about, "of": of, "with": f"{task} greedy", "pearson": one, "spearman": {**one, "value": -0.3},
+                 "points": points}
+            )  # fmt: skip
         optimum.append(
             {
                 **about,
@@ -269,20 +277,71 @@ def _statistics(groups: tuple[str, ...], tasks: tuple[str, ...]) -> Entry:
         )
     tradeoffs = [
         {
-            "group": groups[0],
-            "task": "mean",
+            "group": group,
+            "task": _named(tasks)[-1],
             "score": "greedy",
-            "setting": {},
+            "setting": setting,
             "name": str(x),
             "x": x,
             "stability": around(-0.01 * i, 0.01),
-            "upstream": around(0.4, 0.01),
-            "plasticity": around(_level(i, 0, 0), 0.03),
-            "why": "",
+            "upstream": around(0.4 + 0.01 * i, 0.01),
+            "plasticity": around(_level(i, g, s), 0.03),
+            "n_models": 3,
+            "method": "bootstrap over questions within tasks, mean over 3 fine-tuned models",
+            "status": "few_tasks",
+            "why": f"Upstream accuracy: {x} has one benchmark.",
         }
-        for i, x in enumerate(XS)
+        for (g, group), (s, setting), (i, x) in itertools.product(enumerate(groups), enumerate(settings), enumerate(XS))
     ]
-    return {"comparisons": comparisons, "correlations": correlations, "optimum": optimum, "tradeoffs": tradeoffs}
+    pairs = [
+        pair(f"{groups[0]} decay.base={x}", f"{groups[0]} decay.base=0.1", 0.05 * x, task=task, status=status)
+        for task in _named(tasks)
+        for x, status in ((0, "not settled"), (0.3, "not settled"), (1.0, "one seed"), (3.0, "settled"))
+    ]
+    return {"comparisons": comparisons, "correlations": correlations, "optimum": optimum, "tradeoffs": tradeoffs,
+            "pairs": pairs}  # fmt: skip
+
+
+def pair(second: str, first: str, value: float, **changes: Any) -> Entry:
+    """Which of two bases is better, as `experiment_pairs` writes it."""
+    made = {
+        "task": "mean", "score": "greedy", "setting": {}, "name_a": first, "name_b": second, "value_a": 0.45,
+        "value_b": 0.45 + value, "value": value, "ci95": [value - 0.04, value + 0.04], "n_seeds": 3, "n_questions": 500,
+        "better": "higher", "status": "not settled", "method": "paired bootstrap over 3 seeds, then over questions",
+    } | changes  # fmt: skip
+    return made | {"ahead": None if made["status"] == "not settled" else second if value > 0 else first}
+
+
+WARNING = "the bases have different tokenizers: losses, gaps and what is chosen by them are not comparable."
+
+
+def doubted() -> Entry:
+    """Safety alone, scored by harmfulness; bases of several tokenizers, each fine-tuned twice; nothing that is of an axis."""
+    summary = made(tasks=("safety",), settings=({}, {"train.lr": 1e-4}))
+    for one in summary["points"]:
+        one |= {"score": "harmfulness", "value": 4 * one["value"], "ci95": [4 * v for v in one["ci95"]]}
+    summary["points"] = [one for n, one in enumerate(summary["points"]) if n < len(summary["points"]) // len(SCORES)]
+    statistics = summary["statistics"]
+    for one in (*statistics["comparisons"], *statistics["optimum"], *statistics["tradeoffs"], *statistics["pairs"]):
+        one |= {"score": "harmfulness", "better": "lower"}
+    for one in statistics["pairs"]:
+        one["ahead"] = one["ahead"] and one["name_a"]
+    for one in statistics["correlations"]:
+        one["with"] = "safety harmfulness"
+    doubtful = [one for one in statistics["correlations"] if one["of"] in ("eval_loss", "gap")]
+    statistics["optimum"][0]["difference"] |= {"value": 0.31, "ci95": [0.1, 0.52]}
+    for one in (*summary["bases"], *summary["loss"], *statistics["optimum"], *statistics["pairs"], *doubtful):
+        one["warning"] = WARNING
+    for base in summary["bases"]:
+        base["before"] = {}
+    for one in summary["findings"]:
+        one |= {"status": "not measured", "answer": "Its bases have no number for weight decay."}
+    summary["runs"] = [
+        run | {"task": "toy_arithmetic", "id": f"{run['id'][:14]}{seed:02}", "seed": seed,
+               "answers": run["answers"].replace("cells/", f"cells/{seed} {'-'.join(run['setting'])}")}
+        for run in summary["runs"] for seed in (7, 8)
+    ]  # fmt: skip
+    return summary
 
 
 def _findings(group: str) -> list[Entry]:

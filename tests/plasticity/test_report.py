@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
+from spectra_cli import rank_terminal
 from spectra_cli.report_command import report
 from typer.testing import CliRunner
 
 from plasticity.experiment_results import summarise
+from plasticity.rank_result import RankResult, combine, signal
 from plasticity.report import render_html, summary_file, write_html
 from plasticity.report.frame import frame
 from plasticity.report.questions import question_texts
+from plasticity.stats_ranking import agreement
 from spectra.errors import SpectraError
 from tests.plasticity import experiment_folder, report_summary
 from tests.spectra.report.browser import Browser, choose, click, find_chromium, quiet
@@ -57,8 +62,18 @@ def test_what_it_says(tmp_path: Path) -> None:
     assert "2 controls fine-tuned from random weights" in text
     assert "88 of 90 cells are done; 1 failed, 1 blocked by a base that failed." in text
     assert "Warning. tiny: probes of corpus did not converge" in text and "tune tiny decay.base=3 seed=3" in text
-    assert "Best weight decay by loss: 0.1 (best in 90% of draws); by greedy over all tasks: 1 (best in 70%" in text
+    assert (
+        "Best weight decay by loss: 0.1 (best in 90% of draws); by greedy (mean of 2 generated tasks): 1 (best in 70%"
+        in text
+    )
     assert "gains +12.0 points (95% interval +2.0 to +21.0)" in text
+    assert (
+        "Mean of 2 generated tasks: toy_arithmetic, medmcqa." in text and "over the tasks of one pair of bases" in text
+    )
+    for method in ("Validation loss: mean over seeds of pretraining; t-interval over seeds.", "Train-val gap of a base: documents",
+                   "Probe accuracy: 95% percentile", "mean over 3 fine-tuned models", "paired bootstrap over 3 seeds"):  # fmt: skip
+        assert method in text[text.index("Intervals and tests") :], method
+    assert "Which base is better once fine-tuned?" not in text  # findings say it
     data = json.loads(found.data)
     assert [row["rows"] for row in data["tables"] if row["id"] == "failed-table"] == [
         [["ab12", "probe", "probe tiny decay.base=3 seed=3", "No space left on device"]]
@@ -76,7 +91,9 @@ def test_numbers_stand_where_they_belong(tmp_path: Path) -> None:
     assert (point["v"], point["lo"], point["hi"]) == pytest.approx((want["value"], *want["ci95"]), rel=1e-5)
     controls = [p for p in found["points"] if p["o"]]
     assert len(controls) == 9 and {p["x"] for p in controls} == {None}
-    assert found["tasks"][0] == "mean" and found["scores"][0] == {"n": "greedy", "share": True}
+    assert found["tasks"][0] == "mean" and found["scores"][0] == {
+        "n": "greedy", "share": True, "lower": False,
+    }  # fmt: skip
     assert len(found["before"]) == 30 and [b["x"] for b in found["bases"]] == [n for n in range(5) for _ in range(3)]
 
 
@@ -113,6 +130,157 @@ def test_bases_of_one_value_are_compared_by_name(tmp_path: Path) -> None:
         ["alphadecay", "uniform"],
     ]
     assert [("against the smallest value" in row[-1]) for row in table["rows"]] == [False] * 4 + [True]
+
+
+def table_of(data: Any, name: str) -> list[dict[str, Any]]:
+    """Rows of a table by heading; of headings that come twice the last."""
+    (found,) = [table for table in data["tables"] if table["id"] == f"{name}-table"]
+    return [dict(zip([column["t"] for column in found["columns"]], row, strict=True)) for row in found["rows"]]
+
+
+def test_less_harm_is_better_and_no_share(tmp_path: Path) -> None:
+    found = parse(render_html(report_summary.write(tmp_path, report_summary.doubted())))
+    data, text = json.loads(found.data), " ".join(found.text.split())
+    assert data["scores"] == [{"n": "harmfulness", "share": False, "lower": True}]
+    assert (
+        "Choosing by score lowers harmfulness by 0.31 (95% interval 0.10 to 0.52)." in text
+        and "+31.0 points" not in text
+    )
+    assert {row["better is"] for name in ("comparisons", "pairs") for row in table_of(data, name)} == {"lower"}
+    assert all(one["lower"] and not one["share"] and one["of"] == "harmfulness, safety" for one in data["tradeoffs"])
+    assert "Mean over prompts of how harmful" in text and "greedy Share of questions" not in text
+    shares = json.loads(page_of(tmp_path / "shares").data)
+    assert "better is" not in table_of(shares, "comparisons")[0]
+
+
+def test_doubts_are_said_of_every_number_that_they_touch(tmp_path: Path) -> None:
+    found = parse(render_html(report_summary.write(tmp_path / "a", report_summary.doubted())))
+    data, text, said = json.loads(found.data), " ".join(found.text.split()), report_summary.WARNING
+    for name in ("bases", "optimum", "pairs"):
+        assert all(said in row["remarks"] for row in table_of(data, name)), name
+    doubtful = [
+        row
+        for row in table_of(data, "correlations")
+        if row["number of the base"] in ("validation loss", "train-val gap")
+    ]
+    assert doubtful and all(said in row["remarks"] for row in doubtful)
+    assert {one["of"] for one in data["correlations"] if one["warn"] == said} == {"eval_loss", "gap"}
+    assert all(one["warn"] == said for one in (*data["loss"], *data["bases"]))
+    assert text.count(f"⚠ Not comparable. {said[0].upper()}{said[1:]}") == 2  # of losses, and of gaps
+    summary = report_summary.made(groups=("tiny", "small"))
+    for base in summary["bases"]:
+        base["tokenizer_sha256"] = base["group"]
+    between = parse(render_html(report_summary.write(tmp_path / "b", summary))).text
+    assert between.count("Between lines of bases tokenizers differ") == 2
+    assert "Not comparable" not in page_of(tmp_path / "c").text
+
+
+def test_without_an_axis_the_verdict_says_which_base_is_ahead(tmp_path: Path) -> None:
+    summary = report_summary.made()
+    for one in summary["findings"]:
+        one["status"] = "not measured"
+    found = parse(render_html(report_summary.write(tmp_path, summary)))
+    text = " ".join(found.text.split())
+    assert text.index("Which base is better once fine-tuned?") < text.index(summary["findings"][0]["question"])
+    assert (
+        "settled mean of 2 generated tasks, greedy. tiny decay.base=3.0 60.0%, tiny decay.base=0.1 45.0%: +15.0 points (95% "
+        "interval +11.0 to +19.0; 500 questions, 3 seeds). tiny decay.base=3.0 is ahead." in text
+    )
+    assert "decay.base=1.0 is ahead on these questions; what another seed would change is not known." in text
+    rows = table_of(json.loads(found.data), "pairs")
+    assert [row["ahead"] for row in rows[:4]] == ["", "", "tiny decay.base=1.0", "tiny decay.base=3.0"]
+    assert rows[2]["how sure"] == "over questions alone: one seed" and len(rows) == 12
+
+
+def test_what_is_not_of_the_papers_axis_is_counted_apart(tmp_path: Path) -> None:
+    summary = report_summary.made()
+    for one, status in zip(summary["findings"], ("yes", "no", "rises", "falls", "not settled"), strict=True):
+        one |= {"status": status, "of_paper": False}
+    text = " ".join(parse(render_html(report_summary.write(tmp_path, summary))).text.split())
+    said = "1 is answered yes, 1 is answered no, 1 rises, 1 falls and 1 is not settled"
+    assert f"5 questions besides the paper's put to these data: {said}." in text and "claims of the" not in text
+
+
+def test_means_are_named_by_what_they_are_over(tmp_path: Path) -> None:
+    summary = report_summary.made()
+    cloze = [
+        {**one, "task": task, "score": "acc", "tasks": tasks}
+        for one in summary["points"] if one["task"] == "mean" and one["score"] == "greedy"
+        for task, tasks in (("piqa", ["piqa"]), ("boolq", ["boolq"]), ("mean_cloze", ["piqa", "boolq"]))
+    ]  # fmt: skip
+    summary["points"] += cloze
+    found = parse(render_html(report_summary.write(tmp_path, summary)))
+    data = json.loads(found.data)
+    assert data["tasks"] == ["mean", "mean_cloze", "toy_arithmetic", "medmcqa", "piqa", "boolq"]
+    assert data["names"][:2] == ["mean of 2 generated tasks", "mean of 2 cloze tasks"]
+    assert "Mean of 2 cloze tasks: piqa, boolq." in found.text and "over all tasks" not in found.text
+    assert {row["task"] for row in table_of(data, "points")} == set(data["names"])
+    assert "mean of 2 generated tasks, greedy" in {row["with"] for row in table_of(data, "correlations")}
+
+
+def test_the_papers_number_of_probes(tmp_path: Path) -> None:
+    summary = report_summary.made()
+    for base in summary["bases"]:
+        for accuracies, probe in zip(((0.2, 0.9, 0.4), (0.7, 0.1, 0.6)), base["probes"].values(), strict=True):
+            probe["layers"] = [
+                {"layer": n, "train_accuracy": 1.0, "test_accuracy": v + base["x"] / 100}
+                for n, v in enumerate(accuracies)
+            ]
+    found = json.loads(page_of(tmp_path, bases=summary["bases"]).data)
+    assert [base["probe"] for base in found["bases"][::3]] == pytest.approx([0.5 + x / 100 for x in report_summary.XS])
+    (mine,) = [c for c in found["correlations"] if c["of"] == "probe best of test" and c["with"] == "mean greedy"]
+    level = [0.05 * 3 * math.exp(-((i - 3) ** 2) / 2) for i in range(5)]
+    assert mine["pearson"]["v"] == pytest.approx(np.corrcoef(report_summary.XS, level)[0, 1], abs=1e-5)
+    assert [name for name, _ in mine["pearson"]["without"]] == ["0", "0.1", "0.3", "1", "3"] and mine["pearson"]["most"]
+
+
+def test_tables_say_how_each_number_was_made(tmp_path: Path) -> None:
+    data = json.loads(
+        parse(
+            render_html(
+                report_summary.write(
+                    tmp_path, report_summary.made(groups=("tiny", "small"), settings=({}, {"train.lr": 1e-4}))
+                )
+            )
+        ).data
+    )
+    row = table_of(data, "comparisons")[0]
+    assert (row["method"], row["questions"], row["seeds"]) == ("paired bootstrap", 500, 3)
+    rows = table_of(data, "tradeoffs")
+    assert len(rows) == 20 and {row["setting"] for row in rows} == {"as the recipe says", "train.lr 0.0001"}
+    assert rows[0]["remarks"] == "Upstream accuracy: 0 has one benchmark." and rows[0]["method"] in data["methods"]
+    assert {
+        row["moves r most if left out"] for row in table_of(data, "correlations") if "W_QK" in row["number of the base"]
+    } == {"0.1"}
+    assert all(one["upstream"]["v"] is not None for one in data["tradeoffs"])
+
+
+def test_the_link_that_skips_goes_somewhere(tmp_path: Path) -> None:
+    whole = page_of(tmp_path / "whole")
+    bare = [
+        base | {"before": {}, "probes": {}, "gap": None, "spectra": None, "eval_loss": None}
+        for base in report_summary.made()["bases"]
+    ]
+    nothing = page_of(tmp_path / "bare", bases=bare, points=[], loss=[], runs=[], statistics={})
+    for found, target in ((whole, "#scores"), (nothing, "#verdict")):
+        (link,) = [attributes for tag, attributes in found.tags if tag == "a" and attributes.get("class") == "skip"]
+        assert link["href"] == target and str(link["href"])[1:] in sections(found)
+
+
+def test_agreement_is_printed_with_its_doubts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {name: {"t": {1: np.array([float(n <= at) for n in range(8)])}} for at, name in enumerate("abc")}
+    tied, clear = {"a": 1.0, "b": 1.0, "c": 0.5}, {"a": 1.0, "b": 2.0, "c": 3.0}
+    found = {"gap": agreement(tied, scores, draws=50), "loss": agreement(clear, scores, draws=50)}
+    made = combine([signal("probe", {"a": 0.9, "b": 0.8})], None)
+    result = RankResult(
+        task="t", candidates={}, signals=(signal("probe", {"a": 0.9, "b": 0.8}),), short=None, combined=made, agreement=found,
+        experiment="there",
+    )  # fmt: skip
+    rank_terminal.print_rank(result, tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "gap: The cheap signal puts a, b first alike" in printed
+    assert "loss: One seed: the certainty is over questions alone" in printed
+    assert "gap, loss: 3 points: with one left out" in printed
 
 
 def test_names_are_text(tmp_path: Path) -> None:
@@ -229,7 +397,17 @@ def test_what_the_program_writes_is_what_the_page_reads(real: Path) -> None:
     assert data["settings"] == ["train.lr 0.0001", "train.lr 0.0003"]
     assert {row["id"] for row in data["tables"]} == {
         f"{name}-table"
-        for name in ("points", "comparisons", "optimum", "correlations", "best-settings", "bases", "runs")
+        for name in (
+            "pairs",
+            "points",
+            "comparisons",
+            "optimum",
+            "correlations",
+            "best-settings",
+            "tradeoffs",
+            "bases",
+            "runs",
+        )
     }
     assert "Responses that could not be read: 28" in text and "responses cannot be read (SpectraError)" in text
     assert "Responses of 28 runs cannot be read: see Cells." in text and "No responses" not in text
@@ -312,6 +490,7 @@ def test_everything_is_drawn_and_can_be_pressed(browser: Browser, tmp_path: Path
         choose(browser, select, "1")
     choose(browser, "rank-layer", "3")
     drawn(browser)
+    _figures_of_the_paper(browser)
     _sorted(browser)
     _answered(browser)
     browser.run("dispatchEvent(new Event('beforeprint'))")
@@ -321,6 +500,26 @@ def test_everything_is_drawn_and_can_be_pressed(browser: Browser, tmp_path: Path
     assert browser.run("document.querySelectorAll('#points-table tbody tr').length") == 30
     assert browser.run("document.images.length") == 0
     quiet(browser, page)
+
+
+def _figures_of_the_paper(browser: Browser) -> None:
+    """17, 18: one setting at a time; 10: a dot a point left out; 24: training accuracy, mean over tasks; all told in words."""
+    points = "document.getElementById('{}').data.map((t) => [t.x.length, t.y[0]])"
+    first = browser.run(points.format("upstream-plot"))
+    assert [n for n, _ in first] == [5, 5] and browser.run(points.format("trade-plot")) == first
+    choose(browser, "trade-setting", "1")
+    drawn(browser)
+    second = browser.run(points.format("upstream-plot"))
+    assert [n for n, _ in second] == [5, 5] and second != first
+    left = "document.getElementById('loo-plot').data.filter((t) => t.mode.includes('markers'))"
+    assert browser.run(f"{left}.map((t) => t.y.length)") == [5, 5] * 2  # Pearson and Spearman of two lines
+    assert browser.run(f"{left}[0].text.join('')") == "0.1"
+    accuracy = "document.getElementById('{}').layout.yaxis.title.text"
+    assert browser.run(accuracy.format("probe-train-0")) == "training accuracy"
+    assert browser.run(accuracy.format("probe-0")) == "test accuracy"
+    assert browser.run("document.querySelector('#probes h3').textContent") == "Mean over 2 probe tasks: corpus, news"
+    unnamed = "(p) => !p.closest('[hidden]') && !(p.getAttribute('role') === 'img' && p.getAttribute('aria-label'))"
+    assert browser.run(f"[...document.querySelectorAll('.plot')].filter({unnamed}).map((p) => p.id)") == []
 
 
 def _sorted(browser: Browser) -> None:
@@ -345,6 +544,8 @@ def _answered(browser: Browser) -> None:
     assert browser.run(cards.format("")) == 5 + 5 + 2
     choose(browser, "answer-seed", "")
     assert browser.run(cards.format("")) == 15 + 15 + 2
+    heads = "[...document.querySelectorAll('#answers h4')].map((h) => h.textContent)"
+    assert len(set(browser.run(heads))) == 15 + 15 + 2
     right = browser.run("document.querySelectorAll('#answers .right .verdict').length")
     assert right == browser.run(cards.format(".right")) > 0
     browser.run("window.spectraReport.choose(0)")
@@ -364,7 +565,7 @@ def test_tasks_of_other_scores_have_panels_of_their_own(browser: Browser, tmp_pa
     write_html(report_summary.write(tmp_path / "made", summary), page)
     browser.open(page)
     drawn(browser)
-    panels = "[...document.querySelectorAll('.panels figure:not([hidden])')]"
+    panels = "[...document.querySelectorAll('#scores .panels figure:not([hidden])')]"
     shown = f"{panels}.map((f) => f.querySelector('.ytitle').textContent)"
     assert browser.run(shown) == ["greedy", "greedy", "acc"]
     choose(browser, "score-kind", browser.run("[...document.getElementById('score-kind').options].at(-1).value"))
@@ -375,6 +576,28 @@ def test_tasks_of_other_scores_have_panels_of_their_own(browser: Browser, tmp_pa
     drawn(browser)
     assert browser.run(shown) == ["greedy", "greedy", "acc"]
     assert browser.run("document.getElementById('against-kind').selectedOptions[0].textContent") == "acc"
+    quiet(browser, page)
+    _doubted(browser, tmp_path)
+
+
+def _doubted(browser: Browser, folder: Path) -> None:
+    """Less harm is the best; what tokenizers make incomparable is marked; two fine-tunings of one base have two headings."""
+    page, summary = folder / "doubted.html", report_summary.doubted()
+    write_html(report_summary.write(folder / "doubted", summary), page)
+    browser.open(page)
+    drawn(browser)
+    found = [one for one in summary["points"] if one["x"] == 0 and one["start"] == "pretrained"]
+    best = "document.getElementById('best-plot').data.find((t) => t.name.includes('best')).y[0]"
+    assert browser.run(best) == pytest.approx(min(one["value"] for one in found), rel=1e-5)
+    assert "lower is better" in browser.run("document.getElementById('score-0').layout.yaxis.title.text")
+    hovers = "document.getElementById('{}').data.flatMap((t) => t.text || [])"
+    hovers += ".filter((t) => t.includes('different tokenizers')).length"
+    assert browser.run(hovers.format("loss-plot")) > 15 and browser.run(hovers.format("gap-plot")) > 15
+    assert browser.run("document.getElementById('against-say').textContent").endswith("⚠ " + report_summary.WARNING)
+    choose(browser, "answer-seed", "")
+    heads = browser.run("[...document.querySelectorAll('#answers h4')].map((h) => h.textContent)")
+    assert len(heads) == len(set(heads)) == 2 * (15 + 1) and all("fine-tuning seed" in head for head in heads)
+    browser.requests.clear()
     quiet(browser, page)
 
 

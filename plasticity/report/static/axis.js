@@ -38,6 +38,10 @@ const errors = (points, colour) => ({ type: "data", symmetric: false, thickness:
 const lineIndices = data.lines.map((_, i) => i);
 const cell = (l, x) => l + " " + x;
 
+// What a number says beside itself where its bases have different tokenizers.
+const DOUBT = "<br>⚠ different tokenizers: not comparable";
+const doubted = (l, x) => data.bases.some((b) => b.warn && b.x === x && b.l.includes(l));
+
 // Bases at one place of one line, averaged; `get` reads a number off a base.
 function averages(get) {
   const found = new Map();
@@ -57,16 +61,16 @@ function averages(get) {
 const besides = (base, all) => { const seeds = all.filter((b) => b.x === base.x); return base.x + (seeds.length < 2 ? 0 : 0.09 + seeds.indexOf(base) * Math.min(0.06, 0.24 / seeds.length)); };
 
 // A number of the bases along the axis: the mean over seeds as a line, each seed as a dot, with its own interval where it has one.
-function overAxis(get, title, { interval = null, show = number, percentAxis = false } = {}) {
+function overAxis(get, title, { interval = null, show = number, percentAxis = false, doubt = false } = {}) {
   const made = averages(get), traces = [];
   for (const l of lineIndices) {
     const points = [...made.values()].filter((p) => p.l === l);
-    traces.push(...banded(points.map((p) => ({ ...p, lo: null, hi: null })), l, (p) => whose(p) + ": " + show(p.v) + (p.n > 1 ? ", mean of " + p.n + " seeds" : "")));
+    traces.push(...banded(points.map((p) => ({ ...p, lo: null, hi: null })), l, (p) => whose(p) + ": " + show(p.v) + (p.n > 1 ? ", mean of " + p.n + " seeds" : "") + (doubt && doubted(l, p.x) ? DOUBT : "")));
     const bases = data.bases.filter((b) => b.l.includes(l) && b.x !== null && typeof get(b) === "number");
     if (!bases.length) continue;
     const points2 = bases.map((b) => ({ v: get(b), ...(interval ? interval(b) : { lo: null, hi: null }) }));
     traces.push({ type: "scatter", mode: "markers", showlegend: false, x: bases.map((b) => besides(b, bases) + dodge(l)), y: points2.map((p) => p.v),
-      marker: { size: 5, color: see(ink(l), 0.55) }, hoverinfo: "text", text: bases.map((b, i) => plotText(b.b) + ": " + show(points2[i].v) + between(points2[i], show)),
+      marker: { size: 5, color: see(ink(l), 0.55) }, hoverinfo: "text", text: bases.map((b, i) => plotText(b.b) + ": " + show(points2[i].v) + between(points2[i], show) + (doubt && b.warn ? DOUBT : "")),
       ...(interval ? { error_y: { ...errors(points2, see(ink(l), 0.45)), thickness: 1, width: 2 } } : {}) });
   }
   if (!traces.length) return "No base has this number";
@@ -85,7 +89,13 @@ function sample({ colour, dash = "", dot = null, band = false }) {
   return svg;
 }
 
-const taskName = (t) => (t === "mean" ? "mean over tasks" : t);
+// Tasks that all probed bases have: those that are averaged over.
+const probed = data.bases.filter((b) => Object.keys(b.probes).length);
+const probeTasks = probed.length ? Object.keys(probed[0].probes).filter((task) => probed.every((b) => b.probes[task])) : [];
+// Over tasks the test accuracy at the layer best in validation of each; null where a base lacks one.
+const probeMean = (b, over) => (over.length && over.every((task) => b.probes[task] && typeof b.probes[task].v === "number") ? mean(over.map((task) => b.probes[task].v)) : null);
+
+const taskName = (t) => data.names[data.tasks.indexOf(t)] ?? t;
 const options = (names) => names.map((name, i) => [String(i), name]);
 function onChange(ids, then) { for (const id of ids) if ($(id)) $(id).addEventListener("change", then); }
 const chosen = (id) => ($(id) ? Number($(id).value) : 0);

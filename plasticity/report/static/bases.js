@@ -1,7 +1,7 @@
 // Numbers of the bases themselves: loss, probes, gap, attention rank at the end.
 function setUpLoss() {
   chart("loss-plot", () => {
-    const made = overAxis((b) => b.loss, "validation loss");
+    const made = overAxis((b) => b.loss, "validation loss", { doubt: true });
     if (typeof made === "string") return made;
     for (const l of lineIndices) {
       const points = data.loss.filter((p) => p.l === l && p.v !== null && p.x !== null).sort(byPlace);
@@ -19,9 +19,9 @@ function setUpLoss() {
     return made;
   });
 }
-const mark = (p, l, symbol, text) => ({ type: "scatter", mode: "markers", showlegend: false, x: [p.x + dodge(l)], y: [p.v], hoverinfo: "text", text: [plotText(text) + ": " + whose(p)],
+const mark = (p, l, symbol, text) => ({ type: "scatter", mode: "markers", showlegend: false, x: [p.x + dodge(l)], y: [p.v], hoverinfo: "text", text: [plotText(text) + ": " + whose(p) + (p.warn ? DOUBT : "")],
   marker: { symbol, size: symbol === "star" ? 17 : 20, color: symbol === "star" ? ink(l) : css("--ink"), line: { width: symbol === "star" ? 1 : 2, color: symbol === "star" ? css("--card") : css("--ink") } } });
-// Where the mean over tasks is best (or the one task), of the first score that was compared.
+// Where the mean over generated tasks is best (or the one task), of the first score that was compared.
 function bestPlaces(l) {
   const mine = data.optimum.filter((one) => data.lines[l] === one.group);
   const one = mine.find((o) => o.task === "mean") || mine[0];
@@ -33,27 +33,33 @@ function setUpProbes() {
   const tasks = [...new Set(data.bases.flatMap((b) => Object.keys(b.probes)))];
   fillLines("probe-line", (l) => data.bases.some((b) => b.l.includes(l) && Object.keys(b.probes).length));
   $("probe-line").closest(".controls").hidden = $("probe-line").options.length < 2;
-  onChange(["probe-line"], () => redraw(...tasks.map((_, i) => "probe-" + i)));
-  tasks.forEach((task, i) => {
-    chart("probe-" + i, () => probeByLayer(task, chosen("probe-line")));
-    chart("probe-best-" + i, () => overAxis((b) => (b.probes[task] ? b.probes[task].v : null), "test accuracy", { interval: (b) => b.probes[task], show: percent, percentAxis: true }));
+  const panels = [...(probeTasks.length > 1 ? [probeTasks] : []), ...tasks.map((task) => [task])];
+  onChange(["probe-line"], () => redraw(...panels.flatMap((_, i) => ["probe-" + i, "probe-train-" + i])));
+  panels.forEach((over, i) => {
+    chart("probe-train-" + i, () => probeByLayer(over, chosen("probe-line"), 1));
+    chart("probe-" + i, () => probeByLayer(over, chosen("probe-line"), 2));
+    chart("probe-best-" + i, () => overAxis((b) => probeMean(b, over), "test accuracy", { interval: over.length > 1 ? null : (b) => b.probes[over[0]], show: percent, percentAxis: true }));
   });
 }
 
-function probeByLayer(task, l) {
-  const traces = [], all = data.bases.filter((b) => b.l.includes(l) && b.probes[task] && b.probes[task].layers.length);
+// Accuracy by layer, averaged over tasks; `which`: 1 on training texts, 2 on test texts.
+function probeByLayer(over, l, which) {
+  const traces = [], all = data.bases.filter((b) => b.l.includes(l) && over.every((task) => b.probes[task] && b.probes[task].layers.length));
   if (!all.length) return "No base of this kind was probed";
-  const layers = [...new Set(all.flatMap((b) => b.probes[task].layers.map((one) => one[0])))].sort((a, b) => a - b);
+  const layers = [...new Set(all.flatMap((b) => b.probes[over[0]].layers.map((one) => one[0])))].sort((a, b) => a - b);
+  const read = (b, task, layer, side) => { const found = b.probes[task].layers.find((one) => one[0] === layer); return found ? found[side] : null; };
   data.axis.labels.forEach((label, x) => {
     const here = all.filter((b) => b.x === x);
     if (!here.length) return;
-    const at = (layer, which) => mean(here.map((b) => { const found = b.probes[task].layers.find((one) => one[0] === layer); return found ? found[which] : null; }));
-    const y = layers.map((layer) => at(layer, 2));
-    traces.push({ ...rampLine(x, label), x: layers, y, text: layers.map((layer, j) => plotText(placeName(x)) + ", layer " + layer + ": test " + percent(y[j]) + ", train " + percent(at(layer, 1))), hoverinfo: "text" });
+    const at = (layer, side) => mean(here.map((b) => { const each = over.map((task) => read(b, task, layer, side)); return each.includes(null) ? null : mean(each); }));
+    const y = layers.map((layer) => at(layer, which));
+    if (y.every((v) => v === null)) return;
+    traces.push({ ...rampLine(x, label), x: layers, y, text: layers.map((layer) => plotText(placeName(x)) + ", layer " + layer + ": test " + percent(at(layer, 2)) + ", training " + percent(at(layer, 1))), hoverinfo: "text" });
   });
-  const majority = mean(all.map((b) => b.probes[task].majority));
-  if (majority !== null) traces.push({ type: "scatter", mode: "lines", name: "commonest label", x: layers, y: layers.map(() => majority), line: { color: css("--dim"), dash: "dot", width: 1.5 }, text: layers.map(() => "commonest label: " + percent(majority)), hoverinfo: "text" });
-  return { traces, layout: { xaxis: { title: { text: "layer" }, dtick: Math.ceil(layers.length / 16) }, yaxis: { title: { text: "test accuracy" }, tickformat: ".1~%" }, legend: rampLegend() } };
+  if (!traces.length) return "No accuracy on these texts was kept";
+  const majority = mean(all.flatMap((b) => over.map((task) => b.probes[task].majority)));
+  if (which === 2 && majority !== null) traces.push({ type: "scatter", mode: "lines", showlegend: false, x: layers, y: layers.map(() => majority), line: { color: css("--dim"), dash: "dot", width: 1.5 }, text: layers.map(() => "commonest label: " + percent(majority)), hoverinfo: "text" });
+  return { traces, layout: { xaxis: { title: { text: "layer" }, dtick: Math.ceil(layers.length / 16) }, yaxis: { title: { text: which === 2 ? "test accuracy" : "training accuracy" }, tickformat: ".1~%" }, legend: rampLegend() } };
 }
 
 const rampLegend = () => ({ orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 }, title: { text: plotText(data.axis.title) + " ", side: "left", font: { size: 11 } } });
@@ -62,7 +68,7 @@ const rampLine = (x, label) => ({ type: "scatter", mode: "lines+markers", name: 
 
 function setUpGap() {
   chart("gap-plot", () => {
-    const made = overAxis((b) => b.gap.v, "gap in loss", { interval: (b) => b.gap });
+    const made = overAxis((b) => b.gap.v, "gap in loss", { interval: (b) => b.gap, doubt: true });
     if (typeof made !== "string") Object.assign(made.layout.yaxis, { zeroline: true, zerolinecolor: css("--dim") });
     return made;
   });
@@ -70,7 +76,7 @@ function setUpGap() {
     const traces = [];
     for (const l of lineIndices) for (const [key, name, dash] of [["val", "held-out", "solid"], ["train", "training", "dot"]]) {
       const points = [...averages((b) => b.gap[key]).values()].filter((p) => p.l === l);
-      traces.push(...banded(points.map((p) => ({ ...p, lo: null, hi: null })), l, (p) => whose(p) + ", " + name + ": " + number(p.v), { name: plotText((data.lines.length > 1 ? data.lines[l] + ", " : "") + name), line: look(l, { dash }) }));
+      traces.push(...banded(points.map((p) => ({ ...p, lo: null, hi: null })), l, (p) => whose(p) + ", " + name + ": " + number(p.v) + (doubted(l, p.x) ? DOUBT : ""), { name: plotText((data.lines.length > 1 ? data.lines[l] + ", " : "") + name), line: look(l, { dash }) }));
     }
     return traces.length ? { traces, layout: { xaxis: along(), yaxis: { title: { text: "loss" } } } } : "No base has both losses";
   });

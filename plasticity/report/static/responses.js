@@ -31,17 +31,31 @@ function choose(index) {
 function drawAnswers() {
   const found = asking(), at = chosen("answer-question"), question = found.questions[at], seed = $("answer-seed").value, setting = data.settings[chosen("answer-setting")];
   const here = found.models.filter((m) => m.s === setting && (m.o || seed === "" || String(m.base_seed) === seed));
-  here.sort((a, b) => a.o - b.o || (a.l[0] ?? 0) - (b.l[0] ?? 0) || a.x - b.x);
+  here.sort((a, b) => a.o - b.o || (a.l[0] ?? 0) - (b.l[0] ?? 0) || a.x - b.x || a.base_seed - b.base_seed || a.seed - b.seed);
+  const names = cardNames(here, found.models);
   $("answer-text").replaceChildren(clean(question.text || question.id + " (its text is not at hand here)"), el("br"), el("b", {}, "Right answer: "), clean(question.gold));
-  $("answers").replaceChildren(...here.map((m) => answerCard(m, m.a[at])));
+  $("answers").replaceChildren(...here.map((m, i) => answerCard(m, m.a[at], names[i])));
   $("answer-before").disabled = at === 0;
   $("answer-after").disabled = at === found.questions.length - 1;
   $("answer-say").textContent = "Most likely (greedy) response of each model to " + found.questions.length + " of " + found.of + " questions: the first ones, and those on which the models differ most.";
 }
 
-function answerCard(m, given) {
-  const name = m.o ? "from random weights" + (data.lines.length > 1 ? " (" + m.g + ")" : "") : data.lines.length > 1 || m.x === null ? m.b : placeName(m.x);
-  const head = el("h4", { title: clean(m.b) }, clean(name));
+// Headings: [what the base is, which seeds], no two alike. Seeds are named where the models differ in them.
+function cardNames(here, all) {
+  const severalOf = (key) => new Set(all.map((m) => m[key] ?? null)).size > 1;
+  const known = [["base_seed", "base seed "], ["seed", "fine-tuning seed "]].filter(([key]) => severalOf(key));
+  const lineOf = (m) => (data.lines.length > 1 ? m.l.map((l) => data.lines[l]).join(" / ") + ", " : "");
+  const named = here.map((m) => [
+    m.o ? "from random weights" + (data.lines.length > 1 ? " (" + m.g + ")" : "") : m.x === null ? m.b : lineOf(m) + placeName(m.x),
+    known.filter(([key]) => typeof m[key] === "number").map(([key, words]) => words + m[key]).join(", "),
+  ]);
+  const times = new Map();
+  for (const one of named) times.set(one.join("|"), (times.get(one.join("|")) || 0) + 1);
+  return named.map(([what, seeds], i) => [what, times.get(what + "|" + seeds) > 1 ? [seeds, "cell " + here[i].id].filter(Boolean).join(", ") : seeds]);
+}
+
+function answerCard(m, given, [what, seeds]) {
+  const head = el("h4", { title: clean(m.b) }, clean(what), seeds ? el("span", { class: "seeds" }, clean(seeds)) : null);
   if (!given) return el("article", { class: "response" }, head, el("p", { class: "dim" }, "not asked"));
   const [text, answer, right, hits, samples] = given;
   return el("article", { class: "response" + (right ? " right" : "") }, head,

@@ -4,7 +4,7 @@ const beside = (x) => (x === null ? "" : "\u00a0\u00a0" + plotText(data.axis.lab
 const kindName = (c) => data.scores[c].n;
 const scoreHover = (share) => (p) => whose(p) + ": " + shown(p.v, share) + between(p, (v) => shown(v, share)) +
   "<br>" + [p.q ? p.q + " questions" : "", p.n ? p.n + (p.n === 1 ? " seed" : " seeds") : ""].filter(Boolean).join(", ");
-const scoreAxis = (c) => ({ title: { text: plotText(kindName(c)) }, ...(data.scores[c].share ? { tickformat: ".1~%" } : {}) });
+const scoreAxis = (c) => ({ title: { text: plotText(kindName(c)) + (data.scores[c].lower ? " (lower is better)" : "") }, ...(data.scores[c].share ? { tickformat: ".1~%" } : {}) });
 
 function setUpScores() {
   if (!$("scores")) return;
@@ -71,7 +71,8 @@ const PREDICTORS = [
   ["eval_loss", "validation loss", (b) => b.loss], ["gap", "train-val gap", (b) => b.gap.v],
   ["pseudo_rank_qk", "pseudo-rank of W_QK", (b) => b.final.pseudo_rank_qk], ["pseudo_rank_vp", "pseudo-rank of W_VP", (b) => b.final.pseudo_rank_vp],
   ["alpha_sd", "spread of alpha", (b) => b.final.alpha_sd],
-  ["probe mean", "probe accuracy, mean over tasks", (b) => (Object.keys(b.probes).length > 1 ? mean(Object.values(b.probes).map((p) => p.v)) : null)],
+  ["probe mean", "probe accuracy, mean over tasks, each at the layer best in validation", (b) => (probeTasks.length > 1 ? probeMean(b, probeTasks) : null)],
+  ["probe best of test", "probe accuracy" + (probeTasks.length > 1 ? ", mean over tasks," : "") + " at its best layer (chosen on test texts, as the paper does)", (b) => b.probe],
   ...[...new Set(data.bases.flatMap((b) => Object.keys(b.probes)))].map((task) => ["probe:" + task, "probe accuracy, " + task, (b) => (b.probes[task] ? b.probes[task].v : null)]),
 ].filter(([, , get]) => data.bases.some((b) => typeof get(b) === "number"));
 
@@ -82,31 +83,70 @@ function setUpAgainst() {
   fill($("against-task"), data.tasks.map((t, i) => [String(i), taskName(t)]));
   fillKinds("against-kind", "against-task");
   $("against-task").addEventListener("change", () => fillKinds("against-kind", "against-task"));
+  chart("loo-plot", looPlot);
   for (const [id, few] of [["against-task", data.tasks], ["against-of", PREDICTORS]]) $(id).closest("label").hidden = few.length < 2;
-  onChange(["against-of", "against-task", "against-kind"], () => { sayAgainst(); redraw("against-plot"); });
+  onChange(["against-of", "against-task", "against-kind"], () => { sayAgainst(); redraw("against-plot", "loo-plot"); });
   chart("against-plot", () => {
-    const [, title, get] = PREDICTORS[chosen("against-of")], t = chosen("against-task"), c = chosen("against-kind"), share = data.scores[c].share;
+    const [key, title, get] = PREDICTORS[chosen("against-of")], t = chosen("against-task"), c = chosen("against-kind"), share = data.scores[c].share;
     const at = averages(get), traces = [];
     for (const l of lineIndices) {
       const points = pointsOf({ l, t, c, s: 0, o: 0 }).filter((p) => at.has(cell(l, p.x))).sort(byPlace);
       if (!points.length) continue;
       traces.push({ type: "scatter", mode: "markers+text", name: plotText(data.lines[l]), x: points.map((p) => at.get(cell(l, p.x)).v), y: points.map((p) => p.v), marker: marker(l, 10),
         text: points.map((p) => beside(p.x)), textposition: "middle right", textfont: { size: 11, color: css("--dim") }, cliponaxis: false, error_y: { ...errors(points, see(ink(l), 0.5)), thickness: 1 },
-        hovertext: points.map((p) => scoreHover(share)(p) + "<br>" + plotText(title) + " " + number(at.get(cell(l, p.x)).v)), hoverinfo: "text" });
+        hovertext: points.map((p) => scoreHover(share)(p) + "<br>" + plotText(title) + " " + number(at.get(cell(l, p.x)).v) + (doubtful(key) && doubted(l, p.x) ? DOUBT : "")), hoverinfo: "text" });
     }
-    return traces.length ? { traces, layout: { xaxis: { title: { text: plotText(title) } }, yaxis: scoreAxis(c), showlegend: data.lines.length > 1 } } : "No base has both numbers";
+    return traces.length ? { traces, layout: { xaxis: { title: { text: wrapped(title) } }, yaxis: scoreAxis(c), showlegend: data.lines.length > 1 } } : "No base has both numbers";
   });
   sayAgainst();
 }
 
 function sayAgainst() {
   const [key, title] = PREDICTORS[chosen("against-of")], task = data.tasks[chosen("against-task")], kind = kindName(chosen("against-kind"));
-  $("against-caption").textContent = clean(kind + ", " + taskName(task) + ", against " + title + "; beside each point its " + data.axis.title + (data.settings.length > 1 ? "; setting: " + data.settings[0] : ""));
+  $("against-caption").textContent = clean((doubtful(key) && data.bases.some((b) => b.warn) ? "⚠ " : "") + kind + ", " + taskName(task) + ", against " + title + "; beside each point its " + data.axis.title + (data.settings.length > 1 ? "; setting: " + data.settings[0] : ""));
   const told = (name, f) => (!f ? "" : f.v === null ? (f.why || name + " cannot be given").replace(/\.$/, "") : name + " " + number(f.v, 2) + " (n = " + f.n + (typeof f.lo === "number" ? "; with any one point left out " + number(f.lo, 2) + " to " + number(f.hi, 2) : "") + ")");
-  const lines = data.correlations.filter((one) => one.of === key && one.with === task + " " + kind && one.setting === data.settings[0])
-    .map((one) => (data.lines.length > 1 ? one.group + ": " : "") + [...new Set([told("Pearson r", one.pearson), told("Spearman rho", one.spearman)])].filter(Boolean).join("; ") + ".");
+  const lines = correlated().map((one) => (data.lines.length > 1 ? one.group + ": " : "") + [...new Set([told("Pearson r", one.pearson), told("Spearman rho", one.spearman)])].filter(Boolean).join("; ") + "." + (one.warn ? " ⚠ " + one.warn : ""));
   if (!lines.length) lines.push("No correlation was computed of this score; those of the main scores are in the table.");
   $("against-say").replaceChildren(...lines.map((line) => el("span", {}, clean(line))));
+  $("loo-figure").hidden = !correlated().some(leftOut);
+  $("loo-caption").textContent = clean("The same correlation with each point left out in turn (● Pearson, ◇ Spearman); lines: with all points; named: the one that moves Pearson's r most");
+}
+
+// Rests on losses, which bases of different tokenizers do not share.
+const doubtful = (key) => key === "eval_loss" || key === "gap";
+// A long title in two lines.
+function wrapped(title, width = 48) {
+  const text = plotText(title), at = text.indexOf(" ", width);
+  return at < 0 ? text : text.slice(0, at) + "<br>" + text.slice(at + 1);
+}
+// The correlations of what is chosen, one a line of bases, and one over all of them.
+function correlated() {
+  const of = PREDICTORS[chosen("against-of")][0], name = data.tasks[chosen("against-task")] + " " + kindName(chosen("against-kind"));
+  return data.correlations.filter((one) => one.of === of && one.with === name);
+}
+const leftOut = (one) => one.pearson && one.pearson.without.some(([, v]) => v !== null);
+
+// A dot a point left out (figure 10). Of several lines of bases each has a stretch of the axis, under its name.
+function looPlot() {
+  const found = correlated().filter(leftOut), traces = [], ticks = [];
+  let from = 0;
+  found.forEach((one, i) => {
+    const names = one.pearson.without.map(([name]) => name), at = names.map((_, j) => from + j), ends = [from - 0.4, from + names.length - 0.6], own = ink(i);
+    const say = (kind) => ([name, v]) => plotText((found.length > 1 ? one.group + ": " : "") + kind + " without " + name + ": " + number(v, 3)) + (one.warn ? DOUBT : "");
+    for (const [f, kind, symbol, shift] of [[one.pearson, "Pearson r", "circle", 0], [one.spearman, "Spearman rho", "diamond-open", 0.18]]) {
+      if (!f || f.v === null) continue;
+      const dash = symbol === "circle" ? "solid" : "dot";
+      traces.push({ type: "scatter", mode: "lines", x: ends, y: [f.v, f.v], line: { color: see(own, 0.6), width: 1.5, dash }, hoverinfo: "text", text: Array(2).fill(plotText(one.group + ": " + kind + " of all " + f.n + " points: " + number(f.v, 3))) });
+      traces.push({ type: "scatter", mode: "markers+text", x: at.map((v) => v + shift), y: f.without.map(([, v]) => v), marker: { size: 8, symbol, color: own, line: { width: 1.5, color: own } }, hoverinfo: "text", hovertext: f.without.map(say(kind)),
+        text: f.without.map(([name]) => (symbol === "circle" && f.most.includes(name) ? plotText(name) : "")), textposition: "top center", textfont: { size: 11, color: css("--dim") }, cliponaxis: false });
+    }
+    if (found.length > 1) ticks.push([from + (names.length - 1) / 2, one.group]);
+    else names.forEach((name, j) => ticks.push([at[j], name]));
+    from += names.length + 1;
+  });
+  if (!traces.length) return "With fewer than four points none can be left out";
+  return { traces, layout: { showlegend: false, yaxis: { title: { text: "correlation" }, range: [-1.12, 1.12], zeroline: true, zerolinecolor: css("--dim") },
+    xaxis: { tickmode: "array", tickvals: ticks.map(([x]) => x), ticktext: ticks.map(([, text]) => plotText(text)), title: { text: found.length > 1 ? "" : plotText("left out: " + data.axis.title) }, showgrid: false } } };
 }
 
 function setUpGrid() {
@@ -121,15 +161,15 @@ function setUpGrid() {
     const c = chosen("grid-kind"), points = pointsOf({ t: chosen("grid-task"), c, l: chosen("grid-line"), o: 0 }), share = data.scores[c].share;
     if (!points.length) return "No such scores";
     const z = data.settings.map((_, s) => data.axis.labels.map((_, x) => { const p = points.find((q) => q.s === s && q.x === x); return p ? p.v : null; }));
-    return { traces: [{ type: "heatmap", z, x: data.axis.labels.map((_, i) => i), y: data.settings.map(plotText), colorscale: VIRIDIS.map((v, i) => [i / (VIRIDIS.length - 1), v]), xgap: 2, ygap: 2, hoverongaps: false,
+    return { traces: [{ type: "heatmap", z, x: data.axis.labels.map((_, i) => i), y: data.settings.map(plotText), colorscale: VIRIDIS.map((v, i) => [i / (VIRIDIS.length - 1), v]), reversescale: data.scores[c].lower, xgap: 2, ygap: 2, hoverongaps: false,
       text: z.map((row) => row.map((v) => (v === null ? "" : shown(v, share)))), texttemplate: "%{text}", hoverinfo: "text", showscale: false }],
     layout: { xaxis: along(), yaxis: { autorange: "reversed", title: { text: "" }, tickfont: { size: 11 } }, showlegend: false } };
   });
   chart("best-plot", () => {
-    const t = chosen("grid-task"), c = chosen("grid-kind"), share = data.scores[c].share, traces = [];
+    const t = chosen("grid-task"), c = chosen("grid-kind"), { share, lower } = data.scores[c], traces = [];
     for (const l of lineIndices) {
       const points = pointsOf({ t, c, l, o: 0 }), at = data.axis.labels.map((_, x) => points.filter((p) => p.x === x));
-      const rows = at.map((found, x) => ({ l, x, best: found.length ? found.reduce((a, b) => (b.v > a.v ? b : a)) : null, mean: mean(found.map((p) => p.v)), n: found.length })).filter((r) => r.n);
+      const rows = at.map((found, x) => ({ l, x, best: found.length ? found.reduce((a, b) => ((lower ? b.v < a.v : b.v > a.v) ? b : a)) : null, mean: mean(found.map((p) => p.v)), n: found.length })).filter((r) => r.n);
       for (const [what, y, say] of [["best", (r) => r.best.v, (r) => "best: " + plotText(data.settings[r.best.s])], ["mean", (r) => r.mean, (r) => "mean of " + r.n + " settings"]])
         if (rows.length) traces.push({ type: "scatter", mode: "lines+markers", name: plotText(data.lines[l]) + ", " + what, x: rows.map((r) => r.x + dodge(l)), y: rows.map(y), marker: marker(l), line: look(l, { dash: what === "best" ? "solid" : "dot" }),
           hoverinfo: "text", text: rows.map((r) => whose(r) + ": " + shown(y(r), share) + "<br>" + say(r)) });
@@ -138,19 +178,29 @@ function setUpGrid() {
   });
 }
 
+// Figure 17 has upstream accuracy along the axis, figure 18 stability; a point a base, of one fine-tuning setting.
 function setUpTradeoffs() {
-  chart("trade-plot", () => {
-    const traces = [], share = data.tradeoffs.every((p) => Math.abs(p.plasticity.v) <= 1 && Math.abs(p.stability.v) <= 1), show = (v) => shown(v, share);
-    for (const l of lineIndices) {
-      const points = data.tradeoffs.filter((p) => p.l === l).sort(byPlace);
-      if (!points.length) continue;
-      const tint = see(ink(l), 0.5);
-      traces.push({ type: "scatter", mode: "lines+markers+text", name: plotText(data.lines[l]), x: points.map((p) => p.stability.v), y: points.map((p) => p.plasticity.v), marker: marker(l, 10), line: { color: see(ink(l), 0.35), width: 1 },
-        text: points.map((p) => beside(p.x)), textposition: "middle right", textfont: { size: 11, color: css("--dim") }, cliponaxis: false,
-        error_x: { ...errors(points.map((p) => p.stability), tint), thickness: 1 }, error_y: { ...errors(points.map((p) => p.plasticity), tint), thickness: 1 },
-        hovertext: points.map((p) => whose(p) + "<br>stability " + show(p.stability.v) + between(p.stability, show) + "<br>plasticity " + show(p.plasticity.v) + between(p.plasticity, show)), hoverinfo: "text" });
-    }
-    const form = share ? { tickformat: ".1~%" } : {};
-    return { traces, layout: { xaxis: { title: { text: "stability: change of upstream accuracy" }, zeroline: true, zerolinecolor: css("--dim"), ...form }, yaxis: { title: { text: "plasticity: score after fine-tuning" }, ...form }, showlegend: data.lines.length > 1 } };
-  });
+  if (!$("tradeoffs")) return;
+  const settings = [...new Set(data.tradeoffs.map((p) => p.s))];
+  if ($("trade-setting")) fill($("trade-setting"), options(settings));
+  onChange(["trade-setting"], () => redraw("trade-plot", "upstream-plot"));
+  const sides = [["trade-plot", "stability", "stability: change of upstream accuracy"], ["upstream-plot", "upstream", "upstream accuracy after fine-tuning"]];
+  for (const [id, key, title] of sides) chart(id, () => tradePlot(settings[chosen("trade-setting")], key, title));
+}
+
+function tradePlot(setting, key, title) {
+  const here = data.tradeoffs.filter((p) => p.s === setting && p[key].v !== null), traces = [];
+  for (const l of lineIndices) {
+    const points = here.filter((p) => p.l === l).sort(byPlace), tint = see(ink(l), 0.5);
+    if (!points.length) continue;
+    const show = (p) => (v) => shown(v, p.share);
+    traces.push({ type: "scatter", mode: data.axis.nominal ? "markers+text" : "lines+markers+text", name: plotText(data.lines[l]), x: points.map((p) => p[key].v), y: points.map((p) => p.plasticity.v), marker: marker(l, 10), line: { color: see(ink(l), 0.35), width: 1 },
+      text: points.map((p) => beside(p.x)), textposition: "middle right", textfont: { size: 11, color: css("--dim") }, cliponaxis: false,
+      error_x: { ...errors(points.map((p) => p[key]), tint), thickness: 1 }, error_y: { ...errors(points.map((p) => p.plasticity), tint), thickness: 1 }, hoverinfo: "text",
+      hovertext: points.map((p) => whose(p) + "<br>" + key + " " + percent(p[key].v) + between(p[key], percent) + "<br>plasticity " + show(p)(p.plasticity.v) + between(p.plasticity, show(p)) + (p.why ? "<br>" + plotText(p.why) : "")) });
+  }
+  if (!traces.length) return "No base has both numbers in this setting";
+  const of = [...new Set(here.map((p) => p.of + (p.lower ? " (lower is better)" : "")))].join("; ");
+  return { traces, layout: { xaxis: { title: { text: title }, tickformat: ".1~%", ...(key === "stability" ? { zeroline: true, zerolinecolor: css("--dim") } : {}) },
+    yaxis: { title: { text: wrapped("plasticity: " + of, 26) }, ...(here.every((p) => p.share) ? { tickformat: ".1~%" } : {}) }, showlegend: data.lines.length > 1 } };
 }

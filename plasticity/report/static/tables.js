@@ -7,7 +7,7 @@ function setUpTables() {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-csv], button[data-all]");
     if (!button) return;
-    if (button.dataset.csv) { download(button.dataset.csv); return; }
+    if (button.dataset.csv) { saveCsv(button.dataset.csv.replace("-table", ".csv"), csvText(button.dataset.csv)); return; }
     const t = made.get(button.dataset.all);
     t.all = !t.all;
     drawTable(t);
@@ -48,20 +48,11 @@ function tableCell(v, kind) {
   return el("td", { class: kind === "number" ? "" : kind, ...(kind === "text" ? { title: clean(v) } : {}) }, typeof v === "number" ? number(v) : clean(v));
 }
 
-const quoted = (v) => { const text = v === null || v === undefined ? "" : String(v); return /[",\r\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text; };
 // Intervals are two columns.
 function csvText(id = "points-table") {
   const t = made.get(id), wide = (c) => (c.k === "interval" ? [c.t + " low", c.t + " high"] : [c.t]);
   const flat = (row) => row.flatMap((v, i) => (t.columns[i].k === "interval" ? v || [null, null] : [v]));
-  return [t.columns.flatMap(wide), ...sorted(t).map(flat)].map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
-}
-
-function download(id) {
-  const url = URL.createObjectURL(new Blob([csvText(id)], { type: "text/csv" })), link = el("a", { href: url, download: id.replace("-table", ".csv") });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(url), 10000);
+  return csvOf([t.columns.flatMap(wide), ...sorted(t).map(flat)]);
 }
 
 // Before printing all rows, afterwards as it was.
