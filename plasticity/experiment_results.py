@@ -83,9 +83,9 @@ def summarise(out: Path, *, draws: int = DRAWS) -> dict[str, Any]:
     statistics["pairs"] = (
         _tried(found, together.label, partial(experiment_pairs.pairs, together, table, draws=draws)) or []
     )
-    if len(lines) > 1:  # figures 10 and 25 are over the bases of all groups
-        pooled = _tried(found, together.label, partial(experiment_statistics.correlations, together, table)) or []
-        statistics["correlations"] += [_warned(one | {"remark": _TOGETHER}, "correlations", several) for one in pooled]
+    if len(lines) > 1:
+        for name, entries in _over_lines(found, together, table, draws).items():
+            statistics[name] += [_warned(one, name, several) for one in entries]
     for base in bases:
         if mixed.intersection(base["families"]):
             base["warning"] = _NOT_COMPARABLE
@@ -161,6 +161,18 @@ def _statistics(found: Found, family: Family, table: Sequence[Scores], draws: in
         "tradeoffs": lambda: experiment_statistics.tradeoffs(family, table, draws=draws),
     }
     return {name: _tried(found, family.label, work) or [] for name, work in kinds.items()}
+
+
+def _over_lines(found: Found, family: Family, table: Sequence[Scores], draws: int) -> dict[str, list[dict[str, Any]]]:
+    """What the paper has over all bases: correlations (figures 10, 25) and the best of a grid of more than one axis (figure 20)."""
+    related = _tried(found, family.label, partial(experiment_statistics.correlations, family, table)) or []
+    best = _tried(found, family.label, partial(experiment_statistics.optima, family, table, draws=draws)) or []
+    return {
+        "correlations": [one | {"remark": _TOGETHER} for one in related],
+        "optimum": [
+            one | {by: [None] * len(one[by]) for by in ("by_loss", "by_score")} for one in best
+        ],  # by their names
+    }
 
 
 def _warned(entry: dict[str, Any], kind: str, mixed: bool) -> dict[str, Any]:

@@ -720,7 +720,13 @@ evaluate: {before: false}
         tmp_path, text, flags=lambda cell: [int(n < of(cell)) for n in range(100)],
         measured=lambda cell: {"loss": 3 + of(cell) ** 2 / 1e4},
     )  # fmt: skip
-    made = [c for c in summarise(tmp_path, draws=DRAWS)["statistics"]["correlations"] if c["of"] == "eval_loss"]
+    statistics = summarise(tmp_path, draws=DRAWS)["statistics"]
+    best = {one["group"]: one for one in statistics["optimum"]}
+    assert len(best) == 3 and best["all bases"]["by_loss"] == best["all bases"]["by_score"] == [None]
+    assert [best["all bases"][f"name_by_{by}"] for by in ("loss", "score")] == [
+        ["tiny decay.base=0 train.lr=0.001"], ["tiny decay.base=0 train.lr=0.003"],
+    ]  # fmt: skip
+    made = [c for c in statistics["correlations"] if c["of"] == "eval_loss"]
     found = {c["group"]: c for c in made}
     assert len(made) == 3 and [c["pearson"]["n"] for c in made] == [3, 3, 6]
     x = np.array(list(right.values()))
