@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphadecay import fields
+from plasticity.experiment_paths import check
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
@@ -41,9 +42,14 @@ def recipe(known: Recipe, corpora: dict[DataConfig, Any]) -> dict[str, Any]:
     """All of a pretraining recipe that decides its weights and losses: contents of local inputs in place of their paths.
 
     `corpora`: those looked at already, added to; one for all recipes of a plan.
+
+    Raises:
+        SpectraError: an input looks like a path, and there is nothing.
     """
     made = {key: value for key, value in fields.plain(known).items() if key not in _TEXTS}
     made["train"] = training(made["train"])
+    if known.model.init_from is not None:
+        check(known.model.init_from, "model.init_from")
     made["model"] = {**made["model"], "init_from": named(known.model.init_from)}
     if known.data is not None:
         if known.data not in corpora:
@@ -160,8 +166,8 @@ def _embedded() -> dict[str, Any]:
 
 
 def _tokenizer(source: str) -> Any:
-    path = Path(source).expanduser()
-    return _stamps(tokenizer_files(path)) if path.is_dir() else named(source)
+    path = check(source, "data.tokenizer", "tokenizer")
+    return _stamps(tokenizer_files(path)) if path is not None and path.is_dir() else named(source)
 
 
 def _images(config: ImageConfig) -> dict[str, Any]:
