@@ -147,8 +147,15 @@ def _pair(one: Values, task: str) -> str:
     return (
         f"{task} {one['score']}{lower}: {one['name_b']} {one['value_b']:.3f}, {one['name_a']} {one['value_a']:.3f}, "
         f"difference {one['value']:+.3f} ({interval}; {one['n_questions']:,} questions, {seeds}): {ending}"
-        + (f". But: {one['warning']}" if one.get("warning") else "")
+        + "".join(f". {said}".removesuffix(".") for said in _remarks(one))
     )
+
+
+def _remarks(one: Values) -> list[str]:
+    """What the seeds of a pair cannot tell, where that is not said yet, and why it may not be one to compare."""
+    known = one["status"] == "one seed"
+    made = [one.get("remark") if not known else "", one.get("said_of_seeds"), one.get("warning")]
+    return [str(said) for said in made if said]
 
 
 def _unknown(findings: Sequence[Values]) -> str:

@@ -187,7 +187,7 @@ def _correlations(summary: Mapping[str, Any], found: Sequence[Entry]) -> Table:
             [str(one["group"]), predictor(str(one["of"])), with_name(summary, str(one["with"])), setting_label(one.get("setting")),
              pearson.get("value"), _interval(pearson.get("loo_range")), spearman.get("value"), _interval(spearman.get("loo_range")),
              pearson.get("n"), ", ".join(place_label(name) for name in pearson.get("moved_most_by") or ()),
-             _remarks(pearson.get("why"), one.get("remark"), one.get("warning"))]
+             _remarks(pearson.get("why"), one.get("remark"), one.get("said_of_seeds"), one.get("warning"))]
         )  # fmt: skip
     return Table(id="correlations-table", columns=columns, rows=rows)
 
@@ -238,7 +238,7 @@ def _pairs(found: Sequence[Entry]) -> Table:
          one["value_a"], one["value"], _interval(one.get("ci95")), one["better"], one["ahead"] or "", _SURE.get(
              str(one["status"]), "not settled"), one["n_questions"], one["n_seeds"], one["method"],
          _remarks("" if one.get("reference_by", "loss") != "smallest" else "Not all losses are known: against the first base.",
-                  one.get("warning"))]
+                  one.get("remark"), one.get("said_of_seeds"), one.get("warning"))]
         for one in found
     ]  # fmt: skip
     return Table(id="pairs-table", columns=columns, rows=rows)

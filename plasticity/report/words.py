@@ -144,18 +144,23 @@ def _ahead(summary: Summary, one: Mapping[str, Any]) -> Answer:
     values = [
         f"{one[f'name_{side}']} {amount(summary, score, one[f'value_{side}'])}" for side in ("b", "a")
     ]  # fmt: skip
-    sentence = (
+    unsure = "" if one.get("remark") else " What another seed would change is not known."
+    ends = {"settled": f"{one['ahead']} is ahead.", "one seed": f"{one['ahead']} is ahead on these questions.{unsure}"}
+    said = (
         f"{values[0]}, {values[1]}: {change(summary, score, one['value'])} ({interval}; "
-        f"{counted(int(one['n_questions']), 'question')}, {counted(int(one['n_seeds']), 'seed')}). "
-        + {"settled": f"{one['ahead']} is ahead.",
-           "one seed": f"{one['ahead']} is ahead on these questions; what another seed would change is not known."}.get(
-            str(one["status"]), "Which is ahead is not settled.")
+        f"{counted(int(one['n_questions']), 'question')}, {counted(int(one['n_seeds']), 'seed')}{_of(one)}).",
+        ends.get(status, "Which is ahead is not settled."), one.get("remark"), one.get("said_of_seeds"),
     )  # fmt: skip
     return Answer(
         group=f"{task_name(summary, str(one['task']))}, {score}{', lower is better' if is_lower(score) else ''}",
         status=status, mark="holds" if one["status"] == "settled" else "open",
-        sentence=sentence + _but(one), evidence=(str(one["method"]),),
+        sentence=" ".join(filter(None, said)) + _but(one), evidence=(str(one["method"]),),
     )  # fmt: skip
+
+
+def _of(one: Mapping[str, Any]) -> str:
+    """Of what the seeds are: pretraining or fine-tuning."""
+    return f" of {one['seeds_of']}" if one.get("seeds_of") else ""
 
 
 def _but(one: Mapping[str, Any]) -> str:
@@ -219,7 +224,8 @@ def what_was_run(summary: Summary, frame: Frame) -> list[str]:
         else f" of {_size(sizes[0])}" + (f" to {_size(sizes[-1])}" if len(sizes) > 1 else "") + " parameters"
     )
     along = f" over {frame.title} {', '.join(frame.categories)}" if len(frame.categories) > 1 else ""
-    made.append(f"{counted(len(bases), 'base checkpoint')}{size}{along}: {', '.join(parts)}.")
+    whole = f"{counted(len(bases), 'base checkpoint')}{size}{along}: {', '.join(parts)}."
+    made.append(whole if bases else "No base checkpoint is there yet.")
     tuned = [run for run in summary["runs"] if not is_control(run)]
     scratch = len(summary["runs"]) - len(tuned)
     if summary["runs"]:

@@ -104,6 +104,9 @@ def test_what_is_not_there_is_left_out_and_said(tmp_path: Path) -> None:
         "bases": bare, "runs": [], "points": [], "statistics": {}, "findings": [], "failed": [], "warnings": [],
         "counts": {"cells": 15, "done": 15, "failed": 0, "pending": 0, "blocked": 0},
     }  # fmt: skip
+    assert (
+        "No base checkpoint is there yet." in page_of(tmp_path / "none", **(nothing | {"bases": [], "loss": []})).text
+    )
     found = page_of(tmp_path / "bare", **nothing)
     assert set(sections(found)) == {"verdict", "loss", "cells", "how", "glossary"}
     assert "No probes were asked for." in found.text and "No fine-tuning scores were asked for." in found.text
@@ -179,16 +182,21 @@ def test_without_an_axis_the_verdict_says_which_base_is_ahead(tmp_path: Path) ->
     summary = report_summary.made()
     for one in summary["findings"]:
         one["status"] = "not measured"
+    for one in summary["statistics"]["pairs"]:
+        if one["status"] == "settled":
+            one |= {"seeds_of": "fine-tuning", "remark": "Of these two checkpoints."}
     found = parse(render_html(report_summary.write(tmp_path, summary)))
     text = " ".join(found.text.split())
     assert text.index("Which base is better once fine-tuned?") < text.index(summary["findings"][0]["question"])
     assert (
         "settled mean of 2 generated tasks, greedy. tiny decay.base=3.0 60.0%, tiny decay.base=0.1 45.0%: +15.0 points (95% "
-        "interval +11.0 to +19.0; 500 questions, 3 seeds). tiny decay.base=3.0 is ahead." in text
+        "interval +11.0 to +19.0; 500 questions, 3 seeds of fine-tuning). tiny decay.base=3.0 is ahead. Of these two checkpoints."
+        in text
     )
-    assert "decay.base=1.0 is ahead on these questions; what another seed would change is not known." in text
+    assert "decay.base=1.0 is ahead on these questions. What another seed would change is not known." in text
     rows = table_of(json.loads(found.data), "pairs")
     assert [row["ahead"] for row in rows[:4]] == ["", "", "tiny decay.base=1.0", "tiny decay.base=3.0"]
+    assert [row["remarks"] for row in rows[2:4]] == ["", "Of these two checkpoints."]
     assert rows[2]["how sure"] == "over questions alone: one seed" and len(rows) == 12
 
 
