@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from alphadecay import fields
 from plasticity.experiment_paths import check
+from plasticity.finetune_config import NO_EFFECT
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
     from alphadecay.config import DataConfig, ImageConfig, Recipe
     from plasticity.tasks.base import Task
 
-# Fields of `train` that say what is written down and when, and change no weight.
-NO_EFFECT = ("log_every", "save_every", "keep", "report_to")
 _TEXTS = ("name", "description", "source")
 _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",

@@ -27,6 +27,12 @@ _IDLE = (
     | dict.fromkeys(("tokens", "tokens_per_parameter"), "examples differ in length: set steps or epochs")
     | dict.fromkeys(("ema", "drop_path"), "it is for image models")
 )  # fmt: skip
+NO_EFFECT = (
+    "log_every",
+    "save_every",
+    "keep",
+    "report_to",
+)  # fields of `train` that say what is written, and change no weight
 _NO_EVALUATION = {"eval_every": 0, "eval_windows": 0}
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from alphadecay import runs
 from plasticity import trained_questions
-from plasticity.finetune_config import FinetuneConfig
+from plasticity.finetune_config import NO_EFFECT, FinetuneConfig
 from plasticity.task_result import make_folder
 from spectra.atomic import write_text
 from spectra.errors import SpectraError
@@ -47,7 +47,7 @@ def check(config: FinetuneConfig, out: Path, *, resume: bool, say: Callable[[str
         was = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SpectraError(f"--resume: {path} cannot be read ({error}). Begin a new run in another folder.") from error
-    changed = differences(was, json.loads(json.dumps(asdict(config))))
+    changed = differences(_deciding(was), _deciding(json.loads(json.dumps(asdict(config)))))
     if changed:
         raise SpectraError(
             f"--resume: {out} began with another configuration: {'; '.join(changed)}. Leave it as it was, or begin a new run in "
@@ -69,6 +69,14 @@ def begin(config: FinetuneConfig, examples: Iterable[Example], out: Path) -> Non
         return
     trained_questions.write(examples, out)
     write_text(out / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
+
+
+def _deciding(values: Any) -> Any:
+    """A configuration without what changes no weight: how often a run is saved may be another when it goes on."""
+    train = values.get("train") if isinstance(values, Mapping) else None
+    if not isinstance(train, Mapping):
+        return values
+    return {**values, "train": {key: value for key, value in train.items() if key not in NO_EFFECT}}
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

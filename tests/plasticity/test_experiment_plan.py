@@ -371,3 +371,21 @@ def test_the_papers_grid_keeps_checkpoints_enough_and_scores_what_may_be_forgott
     assert {f"safety_{n}" for n in (300, 500, 1000)} | {"safety"} <= {cell.task for cell in cells}
     recipe = cells[0].base.recipe
     assert recipe is not None and recipe.train.keep == 20 and recipe.train.save_every == 500
+
+
+def test_a_killed_fine_tuning_goes_on_though_it_is_saved_more_often_now(tmp_path: Path) -> None:
+    """What is not in a cell's address must not keep the cell from being done."""
+    from dataclasses import asdict, replace
+
+    from plasticity import finetune_folder
+    from plasticity.finetune_config import FinetuneConfig
+
+    config = FinetuneConfig(task="toy_arithmetic")
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / finetune_folder.CONFIG).write_text(json.dumps(asdict(config)))
+    often = replace(config, train=replace(config.train, save_every=7, keep=9, log_every=3))
+    finetune_folder.check(often, tmp_path, resume=True, say=lambda _: None)
+    with pytest.raises(SpectraError, match=r"train\.lr was"):
+        finetune_folder.check(
+            replace(often, train=replace(often.train, lr=1.0)), tmp_path, resume=True, say=lambda _: None
+        )
