@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +56,14 @@ def run(
 
     Without RECIPE: list the shipped ones. Exit code 1: some cell failed.
     """
-    from plasticity import experiment, experiment_estimate, experiment_plan, experiment_results, experiment_run
+    from plasticity import (
+        experiment,
+        experiment_estimate,
+        experiment_notes,
+        experiment_plan,
+        experiment_results,
+        experiment_run,
+    )
     from spectra.errors import SpectraError
 
     from . import run_terminal, summary_terminal
@@ -74,14 +82,17 @@ def run(
     estimates = [experiment_estimate.estimate(chosen, cell) for cell in cells]
     run_terminal.print_plan(chosen, cells, estimates, whole=dry_run, only=index)
     if dry_run:
+        run_terminal.print_notes(experiment_notes.notes(chosen, cells))
+        refused = experiment_estimate.refused(chosen, cells, estimates)
+        run_terminal.print_refused({number: why for number, why in refused.items() if index in (None, number)})
         return
     if folder is None:
         raise SpectraError("--out is missing: name the folder that cells are written to (or --dry-run to see them).")
     asked = cells if index is None else experiment_run.needed(cells, index)
-    if engine == "local" or chosen.resources.memory_gb is not None:  # of other nodes we know what the recipe says
-        keys = {cell.key for cell in asked}
-        known = [cost for cell, cost in zip(cells, estimates, strict=True) if cell.key in keys]
-        experiment_estimate.check_memory(chosen, asked, known)
+    keys = {cell.key for cell in asked}
+    known = [cost for cell, cost in zip(cells, estimates, strict=True) if cell.key in keys]
+    elsewhere = engine != "local" and chosen.resources.memory_gb is None  # of other nodes we know what the recipe says
+    experiment_estimate.check_memory(chosen, asked, known, math.inf if elsewhere else None)
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     say = (lambda _: None) if quiet else _say

@@ -70,13 +70,31 @@ def print_plan(
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(cell.kind for cell in cells).items())
     hours, unknown = costs.total(estimates)
     console.print(Text(f"{len(cells)} cells: {kinds}"))
-    more = f"; {unknown} cells not counted (their size is known when they run)" if unknown else ""
+    more = f"; {unknown} cells not counted (probes, spectra, and what is not on this machine)" if unknown else ""
     console.print(
         Text(
             f"about {_time(hours)} of GPU time (H100 at 40% of its peak in training, 5% in generation, {costs.TOKENS} tokens an "
             f"example){more}; largest cell {_short(max((cost.memory_gb or 0.0) for cost in estimates))} GB without activations"
         )
     )
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """What is worth knowing before it is run, a line each."""
+    console = terminal.report_width(_WIDTH)
+    for note in notes:
+        console.print(Text(note))
+
+
+def print_refused(refused: Mapping[int, str]) -> None:
+    """Cells for which a run would be refused: the first of each reason, and how many more."""
+    console = terminal.report_width(_WIDTH)
+    reasons: dict[str, list[str]] = {}
+    for why in refused.values():
+        reasons.setdefault(why.partition("' ")[2], []).append(why)  # after the cell's label
+    for whole, *alike in reasons.values():
+        more = f" ({len(alike)} more cells alike)" if alike else ""
+        console.print(Text(f"a run is refused as it stands: {whole}{more}", style="bold"))
 
 
 def print_done(done: Done, cells: Sequence[Cell], folder: Path) -> None:

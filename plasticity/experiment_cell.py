@@ -166,7 +166,8 @@ def _base(job: Job, where: Path, say: Say) -> dict[str, Any]:
         from plasticity.identity import identity
 
         assert cell.base.path is not None
-        return {"checkpoint": cell.base.path, "identity": identity(load_base(cell.base.path)), "eval_loss": None}
+        known = {"checkpoint": cell.base.path, "identity": identity(load_base(cell.base.path))}
+        return known | (_of_run(Path(cell.base.path)) if cell.base.windows is not None else {"eval_loss": None})
     from alphadecay import runs
     from alphadecay.budget import budget
     from alphadecay.train import train
@@ -182,6 +183,19 @@ def _base(job: Job, where: Path, say: Say) -> dict[str, Any]:
         "train_loss": done.train_loss, "eval_loss": done.eval_loss, "eval_metrics": done.eval_metrics,
         "provenance": done.provenance,
     }  # fmt: skip
+
+
+def _of_run(checkpoint: Path) -> dict[str, Any]:
+    """The validation loss that a run of `plasticity pretrain` ended with, where `checkpoint` is its last."""
+    from alphadecay.train import RESULT
+
+    try:
+        ended = json.loads((checkpoint.parent / RESULT).read_text(encoding="utf-8"))
+        if ended["checkpoint"] == checkpoint.name:
+            return {"eval_loss": ended["eval_loss"], "eval_metrics": ended["eval_metrics"]}
+    except (OSError, ValueError, KeyError, TypeError):  # a run that is not over, or of another version
+        pass
+    return {"eval_loss": None}
 
 
 def _before(job: Job, where: Path, say: Say) -> dict[str, Any]:

@@ -207,8 +207,9 @@ def _run(found: Found, cell: Values, base: Base) -> Run:
         for key, value in cell["axes"].items()
         if key.startswith("finetune.") and key != "finetune.seed"
     }
+    place = _nowhere(base, _controls(found, base)) if scratch else base.place
     return Run(
-        id=cell["id"], base=base, place=_nowhere(base) if scratch else base.place, task=cell["task"], setting=setting,
+        id=cell["id"], base=base, place=place, task=cell["task"], setting=setting,
         seed=int(cell["seed"] or 0), start=SCRATCH if scratch else PRETRAINED, result=cell["result"],
         tested=_tested(found, cell, cell["result"], "scores"),
         stability={
@@ -218,12 +219,18 @@ def _run(found: Found, cell: Values, base: Base) -> Run:
     )  # fmt: skip
 
 
-def _nowhere(base: Base) -> Place:
-    """Random weights have no pretraining: of trained bases the group alone tells them apart."""
-    trained = "recipe" in base.axes
+def _controls(found: Found, base: Base) -> int:
+    """Architectures of a group that were fine-tuned from random weights: the base that a control hangs on stands for one."""
+    group = {one.label for one in found.bases if one.place.group == base.place.group}
+    return len({cell["base"] for cell in found.cells if "start" in cell["axes"] and cell["base"] in group})
+
+
+def _nowhere(base: Base, controls: int) -> Place:
+    """Random weights have no pretraining: the group alone tells trained ones apart, unless it has several architectures."""
+    alone = "recipe" in base.axes and controls == 1
     return Place(
-        group=base.place.group, x=None, axes={} if trained else {"checkpoint": base.label}, families=(base.place.group,),
-        name="from scratch" if trained else f"from scratch, as {base.label}",
+        group=base.place.group, x=None, axes={} if alone else {"checkpoint": base.label}, families=(base.place.group,),
+        name="from scratch" if alone else f"from scratch, as {base.label}",
     )  # fmt: skip
 
 

@@ -735,6 +735,31 @@ evaluate: {before: false}
     assert not any("remark" in c for c in made if c["group"] != "all bases")
 
 
+def test_controls_of_other_architectures_are_told_apart(tmp_path: Path) -> None:
+    text = """
+name: layers
+pretrain: {recipe: tiny, grid: {model.settings.num_hidden_layers: [2, 3], decay.base: [0, 0.1]}}
+finetune: {from_scratch: true}
+tasks: [toy_arithmetic]
+evaluate: {before: false}
+"""
+
+    def right(cell: Cell) -> int:
+        return 10 * cell.base.axes["model.settings.num_hidden_layers"] if "start" in cell.axes else 50
+
+    experiment_folder.write(
+        tmp_path,
+        text,
+        flags=lambda cell: [int(n < right(cell)) for n in range(100)],
+        measured=lambda cell: {"loss": 2.0},
+    )
+    found = [
+        p for p in summarise(tmp_path, draws=DRAWS)["points"] if p["start"] == "scratch" and p["score"] == "greedy"
+    ]
+    assert sorted(p["value"] for p in found) == pytest.approx([0.2, 0.3])
+    assert all(p["name"].startswith("from scratch, as ") for p in found) and len({p["name"] for p in found}) == 2
+
+
 def test_places_of_given_and_of_two_axes() -> None:
     given = {"a": {"decay.base": 0.1, "seed": 1}, "b": {"decay.base": 0.1, "seed": 2}, "c": {}}
     found = places(given, "decay.base", {}, {})

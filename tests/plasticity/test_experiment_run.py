@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from spectra_cli import run_terminal
 from spectra_cli.plasticity_app import app
 from typer.testing import CliRunner
 
@@ -262,7 +263,9 @@ def test_the_command_refuses_before_it_makes_a_folder_and_runs_one_cell(
     monkeypatch.setattr(experiment, "load", lambda _: CHOSEN)
     monkeypatch.setattr(experiment_plan, "cells", lambda _: cells)
     monkeypatch.setattr(experiment_estimate, "estimate", lambda *_: cost)
-    monkeypatch.setattr(experiment_estimate, "check_memory", lambda _, asked, costs: seen.append((asked, len(costs))))
+    monkeypatch.setattr(
+        experiment_estimate, "check_memory", lambda _, asked, costs, room: seen.append((asked, len(costs)))
+    )
     monkeypatch.setattr(experiment_cell, "_KINDS", dict.fromkeys(experiment_cell._KINDS, end))
 
     def call(*words: str) -> Any:
@@ -281,6 +284,7 @@ def test_the_command_refuses_before_it_makes_a_folder_and_runs_one_cell(
         assert found.exit_code == 2 and said in found.output, found.output
     assert not (tmp_path / "x").exists() and not seen
     listed = call("--dry-run", "--index", "2").output
+    assert "numbers (--index): 0-" in call("--dry-run").output
     assert "gap base fine" in listed and "gap base raise" not in listed
     failed = call("--out", "x", "--index", "1")
     assert failed.exit_code == 1 and "failed: gap base raise: RuntimeError: CUDA out of memory" in failed.output
@@ -307,3 +311,19 @@ def test_local_workers_have_the_gpus_that_cells_ask_for(
     heard: list[str] = []
     made = experiment_run._crew(chosen, tmp_path, "local", None, 2, heard.append)
     assert [one["CUDA_VISIBLE_DEVICES"] for one in made["environments"]] == seen and heard == said
+
+
+def test_the_loss_of_a_given_checkpoint_is_that_of_its_run_where_it_is_the_last(tmp_path: Path) -> None:
+    ended = {"checkpoint": "checkpoint-9", "eval_loss": 2.5, "eval_metrics": {"perplexity": 12.2}}
+    (tmp_path / "result.json").write_text(json.dumps(ended))
+    assert experiment_cell._of_run(tmp_path / "checkpoint-9")["eval_loss"] == 2.5
+    assert experiment_cell._of_run(tmp_path / "checkpoint-5") == {"eval_loss": None}
+    (tmp_path / "result.json").write_text("{")
+    assert experiment_cell._of_run(tmp_path / "checkpoint-9") == {"eval_loss": None}
+
+
+def test_a_plan_says_what_a_run_would_refuse_each_reason_once(capsys: pytest.CaptureFixture[str]) -> None:
+    missing = "is refused: its data are not there."
+    run_terminal.print_refused({1: f"Cell 'a' {missing}", 2: f"Cell 'b' {missing}", 5: "Cell 'c' needs about 9.0 GB."})
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("a run is refused as it stands: ") == 2 and "Cell 'a'" in told and "(1 more cells alike)" in told
