@@ -27,8 +27,7 @@ app = typer.Typer(
 def root() -> None:
     """How well does a base checkpoint learn: pretrain, fine-tune, score, probe; grids of it, and their report. Start: README.md.
 
-    Exit codes: 0 done; 1 done, but a cell of an experiment or a run of a study failed; 2 the input is wrong; 70 a bug; 130
-    interrupted.
+    Exit codes: 0 done; 1 done, but a cell of an experiment or of a study failed; 2 the input is wrong; 70 a bug; 130 interrupted.
     """
 
 
