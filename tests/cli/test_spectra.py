@@ -310,11 +310,20 @@ def test_a_stream_gets_the_json(env: dict[str, str], ckpt: Path, tmp_path: Path)
     assert (tmp_path / "pipe").is_fifo()
 
 
+def interruptible(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Begun so that it hears SIGINT, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_interrupt_does_not_wait_for_lapack(env: dict[str, str], tmp_path: Path) -> None:
     W = np.random.default_rng(0).standard_normal((3500, 3500)).astype(np.float32)  # several seconds in one call
     save_file({"w.weight": W}, tmp_path / "w.safetensors")
     command = [*RUN, "analyze", str(tmp_path / "w.safetensors"), "--out", str(tmp_path / "a.json")]
-    process = subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.PIPE)
+    process = interruptible(command, env)
     journal = tmp_path / "a.json.partial.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not journal.exists() or "digest" not in journal.read_text()):
@@ -337,9 +346,7 @@ def test_interrupt_and_resume(env: dict[str, str], tmp_path: Path) -> None:
     )
     out = tmp_path / "a.json"
     journal = tmp_path / "a.json.partial.jsonl"
-    process = subprocess.Popen(
-        [*RUN, "analyze", str(folder), "--out", str(out), "--workers", "1"], env=env, cwd=ROOT, stderr=subprocess.PIPE
-    )
+    process = interruptible([*RUN, "analyze", str(folder), "--out", str(out), "--workers", "1"], env)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not journal.exists() or journal.read_text().count('{"matrix"') < 5):
         assert process.poll() is None
