@@ -269,6 +269,11 @@ def best(summary: Summary, frame: Frame) -> list[str]:
     return [_best(summary, one, frame, len(found) > 1) for one in found.values()]
 
 
+def _chosen(one: Mapping[str, Any], frame: Frame) -> str:
+    """What is chosen: a value of the axis, or over several lines a base."""
+    return "base" if all(x is None for x in (*one["by_loss"], *one["by_score"])) else frame.title
+
+
 def _best(summary: Summary, one: Mapping[str, Any], frame: Frame, named: bool) -> str:
     def side(by: str) -> str:
         names = labels(one[f"by_{by}"], one.get(f"name_by_{by}"))
@@ -277,7 +282,7 @@ def _best(summary: Summary, one: Mapping[str, Any], frame: Frame, named: bool) -
 
     what = f"{one['score']} ({task_name(summary, str(one['task']))})"
     text = f"{one['group']}: b" if named else "B"
-    text += f"est {frame.title} by loss: {side('loss')}; by {what}: {side('score')}."
+    text += f"est {_chosen(one, frame)} by loss: {side('loss')}; by {what}: {side('score')}."
     if one.get("differ") is not None:
         text += f" The two differ in {one['differ']:.0%} of draws."
     return " ".join(filter(None, (text, _gained(summary, one), one.get("why")))) + _but(one)
