@@ -14,9 +14,9 @@ from benchmarks.settings import Settings
 _EXPERIMENT = """
 pretrain:
   - recipe: tiny
-    set: {train.steps: 60, train.save_every: 0, train.spectra_every: 0, train.eval_every: 0, data.max_tokens: 200000}
+    set: {train.steps: 120, train.save_every: 0, train.spectra_every: 0, train.eval_every: 0, data.max_tokens: 200000}
     grid: {decay.base: [0, 0.1, 0.3, 1.0]}
-finetune: {set: {train.steps: 30}}
+finetune: {set: {train.steps: 60}}
 tasks: [toy_arithmetic]
 evaluate: {samples: 0, limit: 100, max_tokens: 48}
 """
