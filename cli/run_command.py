@@ -84,7 +84,7 @@ def run(
     if dry_run:
         run_terminal.print_notes(experiment_notes.notes(chosen, cells))
         refused = experiment_estimate.refused(chosen, cells, estimates)
-        run_terminal.print_refused({number: why for number, why in refused.items() if index in (None, number)})
+        run_terminal.print_refused(cells, {number: why for number, why in refused.items() if index in (None, number)})
         return
     if folder is None:
         raise SpectraError("--out is missing: name the folder that cells are written to (or --dry-run to see them).")
@@ -104,7 +104,10 @@ def run(
             if record["status"] != "done":
                 raise typer.Exit(1)
             return
-        done = experiment_run.run(chosen, cells, folder, workers=workers, engine=engine, address=address, say=say)
+        hours = {cell.key: cost.gpu_hours for cell, cost in zip(cells, estimates, strict=True) if cost.gpu_hours}
+        done = experiment_run.run(
+            chosen, cells, folder, workers=workers, engine=engine, address=address, hours=hours, say=say
+        )
     except KeyboardInterrupt:
         typer.echo(f"what was done is in {folder}; the same command goes on", err=True)
         raise

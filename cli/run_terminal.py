@@ -86,15 +86,13 @@ def print_notes(notes: Sequence[str]) -> None:
         console.print(Text(note))
 
 
-def print_refused(refused: Mapping[int, str]) -> None:
-    """Cells for which a run would be refused: the first of each reason, and how many more."""
+def print_refused(cells: Sequence[Cell], refused: Mapping[int, str]) -> None:
+    """Cells for which a run would be refused, by their numbers: the first of each reason, and how many more."""
     console = terminal.report_width(_WIDTH)
-    reasons: dict[str, list[str]] = {}
-    for why in refused.values():
-        reasons.setdefault(why.partition("' ")[2], []).append(why)  # after the cell's label
-    for whole, *alike in reasons.values():
+    for reason in dict.fromkeys(refused.values()):
+        first, *alike = (cells[number].label for number, why in refused.items() if why == reason)
         more = f" ({len(alike)} more cells alike)" if alike else ""
-        console.print(Text(f"a run is refused as it stands: {whole}{more}", style="bold"))
+        console.print(Text(f"a run is refused as it stands: Cell {first!r} {reason}{more}", style="bold"))
 
 
 def print_done(done: Done, cells: Sequence[Cell], folder: Path) -> None:

@@ -77,13 +77,13 @@ def check_memory(
     if reasons:
         worst = max(reasons, key=lambda number: (estimates[number].memory_gb or 0.0, -number))
         more = f" Cells refused besides: {len(reasons) - 1}." if len(reasons) > 1 else ""
-        raise SpectraError(f"{reasons[worst]}{more}")
+        raise SpectraError(f"Cell {cells[worst].label!r} {reasons[worst]}{more}")
 
 
 def refused(
     experiment: Experiment, cells: Sequence[Cell], estimates: Sequence[Estimate], available: float | None = None
 ) -> dict[int, str]:
-    """Position in `cells` -> why that cell can never be done; empty: all may.
+    """Position in `cells` -> why that cell can never be done, to be read after its name; empty: all may.
 
     Args:
         estimates: of the cells, in their order.
@@ -97,10 +97,10 @@ def refused(
         needs = cost.memory_gb or 0.0
         missing = lacking.get(cell.task)
         if missing is not None:
-            made[number] = f"Cell {cell.label!r} is refused: {missing}"
+            made[number] = f"is refused: {missing}"
         elif needs > room:
             made[number] = (
-                f"Cell {cell.label!r} needs about {_size(needs)} for weights, gradients and optimizer alone (or to be scored), and "
+                f"needs about {_size(needs)} for weights, gradients and optimizer alone (or to be scored), and "
                 f"there are {_size(room)}. Set lora.rank, take a smaller model or another machine; resources.memory_gb says how "
                 "much there is elsewhere."
             )

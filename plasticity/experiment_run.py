@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ def needed(cells: Sequence[Cell], index: int) -> list[Cell]:
     return [*(one for one in cells if one.key == cells[index].needs), cells[index]]
 
 
-def run(
+def run(  # noqa: PLR0913
     experiment: Experiment,
     cells: Sequence[Cell],
     out: Path,
@@ -168,6 +168,7 @@ def run(
     workers: int | None = None,
     engine: str = "local",
     address: str | None = None,
+    hours: Mapping[str, float] | None = None,
     say: Say,
 ) -> Done:
     """Run every cell that is not done. One that another process is at is waited for, while there is nothing else to do.
@@ -176,13 +177,14 @@ def run(
         workers: cells at once; None: one here, all that there is room for on a cluster.
         engine: `local`: processes of `resources.threads` threads; `ray`: tasks of a cluster that shares the folder `out`.
         address: of the cluster.
+        hours: of GPU by key, as `experiment_estimate` has them; with them the time left is known sooner.
 
     Raises:
         SpectraError: workers die as they start, no cluster answers or none has room, or a file cannot be written.
     """
     check_asked(cells, workers=workers, engine=engine, address=address)
     started = time.monotonic()
-    state = state_of(out, cells)
+    state = state_of(out, cells, hours)
     _clear(out, cells)
     if state.done:
         say(f"{len(state.done)} of {len(cells)} cells are done already")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -31,7 +32,8 @@ class State:
         failed_before: its record says so; why. It is tried again, last.
         deaths: workers that it cost.
         elsewhere: another process is at it; when (of `time.monotonic`) to look again.
-        seconds: of done cells, by kind.
+        seconds: that done cells took.
+        hours: of GPU, as estimated: what cells cost beside each other. Empty, or without some: not known.
     """
 
     done: set[str] = field(default_factory=set)
@@ -39,19 +41,20 @@ class State:
     failed_before: dict[str, str] = field(default_factory=dict)
     deaths: Counter[str] = field(default_factory=Counter)
     elsewhere: dict[str, float] = field(default_factory=dict)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    hours: Mapping[str, float] = field(default_factory=dict)
 
     def take_done(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Note that a cell is done."""
         self.elsewhere.pop(cell.key, None)
         if cell.key not in self.done:
             self.done.add(cell.key)
-            self.seconds.setdefault(cell.kind, []).append(float(record["seconds"]))
+            self.seconds[cell.key] = float(record["seconds"])
 
 
-def state_of(out: Path, cells: Sequence[Cell]) -> State:
-    """How the cells stand on disk; those that failed count as not begun."""
-    state = State()
+def state_of(out: Path, cells: Sequence[Cell], hours: Mapping[str, float] | None = None) -> State:
+    """How the cells stand on disk; those that failed count as not begun. `hours`: as of `State`."""
+    state = State(hours=hours or {})
     for cell in cells:
         record = experiment_cell.record_of(out, cell)
         if record is None:
@@ -143,11 +146,33 @@ def sentence(record: Mapping[str, Any], cells: Sequence[Cell], state: State, wor
 
 
 def _left(cells: Sequence[Cell], state: State, workers: int) -> str:
-    """From the mean time of each kind; kinds of which none has ended yet take as long as the mean of the others."""
-    known = {kind: sum(found) / len(found) for kind, found in state.seconds.items()}
-    if not known:
+    """A cell takes as long as those of its kind, more where it costs more; of a kind not seen yet, as its cost says.
+
+    Cells of which neither is known are not counted, and named.
+    """
+    kinds = {cell.kind: [one for one in cells if one.kind == cell.kind and one.key in state.seconds] for cell in cells}
+    seen = [cell for done in kinds.values() for cell in done]
+    if not seen:
         return ""
-    usual = sum(known.values()) / len(known)
-    left = sum(known.get(cell.kind, usual) for cell in cells if standing_of(cell, state)[0] == "pending")
-    seconds = left / max(1, workers)
-    return f", about {seconds / 60:.0f} min left" if seconds >= 60 else f", about {seconds:.0f} s left"
+    rates = {kind: _seconds_per_hour(done, state) for kind, done in kinds.items()}
+    usual = _seconds_per_hour([cell for cell in seen if state.hours.get(cell.key)], state)
+    seconds, unknown = 0.0, set()
+    for cell in cells:
+        if standing_of(cell, state)[0] != "pending":
+            continue
+        rate, hours = rates[cell.kind] or (None if kinds[cell.kind] else usual), state.hours.get(cell.key)
+        if rate is not None and hours:
+            seconds += rate * hours
+        elif kinds[cell.kind]:
+            seconds += statistics.fmean(state.seconds[one.key] for one in kinds[cell.kind])
+        else:
+            unknown.add(cell.kind)
+    seconds /= max(1, workers)
+    more = f" without {', '.join(sorted(unknown))}" if unknown else ""
+    return f", about {seconds / 60:.0f} min left{more}" if seconds >= 60 else f", about {seconds:.0f} s left{more}"
+
+
+def _seconds_per_hour(done: Sequence[Cell], state: State) -> float | None:
+    """Seconds here that an estimated hour of GPU took; None: of some cell no cost is known, or there is none."""
+    hours = [state.hours.get(cell.key, 0.0) for cell in done]
+    return sum(state.seconds[cell.key] for cell in done) / sum(hours) if done and all(hours) else None

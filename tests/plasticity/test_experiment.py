@@ -168,10 +168,20 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     experiment_run.begin(tmp_path, small())
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(1.0, "about 5 s left"), (30.0, "about 2 min left")])
-def test_how_long_the_rest_takes(seconds: float, said: str) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "hours", "said"),
+    [
+        (1.0, {}, "about 1 s left without before, spectra, tune"),
+        (60.0, {"base": 2.0, "before": 1.0, "tune": 4.0}, "about 8 min left without spectra"),
+        (1.0, dict.fromkeys(("base", "before", "spectra", "tune"), 1.0), "about 8 s left"),
+    ],
+)
+def test_how_long_the_rest_takes(seconds: float, hours: dict[str, float], said: str) -> None:
+    """Of nine cells (two of each kind, three fine-tuned) one base is done; others take what they cost, or it is not known."""
     cells = experiment_plan.cells(small())
-    state = experiment_state.State(done={cell.key for cell in cells[5:]}, seconds={"base": [seconds]})
+    one = next(cell for cell in cells if cell.kind == "base")
+    cost = {cell.key: hours[cell.kind] for cell in cells if cell.kind in hours}
+    state = experiment_state.State(done={one.key}, seconds={one.key: seconds}, hours=cost)
     record = {"status": "done", "label": "x", "seconds": seconds}
     assert experiment_state.sentence(record, cells, state, 1).endswith(said)
 

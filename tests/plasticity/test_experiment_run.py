@@ -128,8 +128,12 @@ def test_cells_done_before_say_how_long_the_rest_takes(tmp_path: Path) -> None:
     made = experiment_cell.about(cells[0]) | {"status": "done", "seconds": 90.0, "result": {}}
     (experiment_cell.folder(tmp_path, cells[0]) / "cell.json").write_text(json.dumps(made))
     state = experiment_state.state_of(tmp_path, cells)
-    assert state.seconds == {"gap": [90.0]}
+    assert state.seconds == {cells[0].key: 90.0}
     assert experiment_state.sentence(made, cells, state, 1).endswith("1 of 3 cells, about 3 min left")
+    state.hours = {one.key: hours for one, hours in zip(cells, (1.0, 1.0, 5.0), strict=True)}
+    assert experiment_state.sentence(made, cells, state, 3).endswith("1 of 3 cells, about 3 min left")
+    state.hours = {cells[0].key: 1.0, cells[1].key: 2.0}  # of the third nothing is known but its kind
+    assert experiment_state.sentence(made, cells, state, 1).endswith("1 of 3 cells, about 4 min left")
 
 
 @pytest.fixture
@@ -323,7 +327,8 @@ def test_the_loss_of_a_given_checkpoint_is_that_of_its_run_where_it_is_the_last(
 
 
 def test_a_plan_says_what_a_run_would_refuse_each_reason_once(capsys: pytest.CaptureFixture[str]) -> None:
-    missing = "is refused: its data are not there."
-    run_terminal.print_refused({1: f"Cell 'a' {missing}", 2: f"Cell 'b' {missing}", 5: "Cell 'c' needs about 9.0 GB."})
+    missing, cells = "is refused: its data are not there.", [cell(name) for name in "abc"]
+    run_terminal.print_refused(cells, {0: missing, 1: missing, 2: "needs about 9.0 GB."})
     told = " ".join(capsys.readouterr().out.split())
-    assert told.count("a run is refused as it stands: ") == 2 and "Cell 'a'" in told and "(1 more cells alike)" in told
+    assert told.count("a run is refused as it stands: ") == 2
+    assert f"Cell {cells[0].label!r} {missing} (1 more cells alike)" in told and f"{cells[2].label!r} needs" in told
