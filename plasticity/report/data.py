@@ -21,11 +21,12 @@ Summary = Mapping[str, Any]
 
 def payload(summary: Summary, frame: Frame, responses: Mapping[str, Any]) -> dict[str, Any]:
     """Everything the scripts of the page need, ready for `text.embed_json`."""
+    known = settings(summary)
     made = {
         "columns": [], "rows": [],  # what the scripts of spectra read; this page has no matrices
         "axis": {"title": frame.title, "labels": list(frame.categories), "nominal": frame.nominal},
         "lines": list(frame.lines),
-        "settings": settings(summary),
+        "settings": known,
         "tasks": tasks(summary),
         "names": [task_name(summary, task) for task in tasks(summary)],
         "scores": [{"n": name, "share": is_share(summary, name), "lower": is_lower(name)} for name in scores(summary)],
@@ -39,8 +40,9 @@ def payload(summary: Summary, frame: Frame, responses: Mapping[str, Any]) -> dic
             for one in summary["loss"] for line in frame.on(one)
         ],
         "correlations": [
-            _correlation(one) for one in summary["statistics"].get("correlations", ())
-            if setting_label(one.get("setting")) in settings(summary)[:1]  # the figure is of the first
+            _correlation(one) | {"s": known.index(setting_label(one.get("setting")))}
+            for one in summary["statistics"].get("correlations", ())
+            if setting_label(one.get("setting")) in known  # one over the mean of settings has no points to draw
         ],
         "optimum": [_optimum(one) for one in summary["statistics"].get("optimum", ())],
         "tradeoffs": _tradeoffs(summary, frame),

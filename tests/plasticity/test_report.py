@@ -494,6 +494,13 @@ def test_everything_is_drawn_and_can_be_pressed(browser: Browser, tmp_path: Path
     assert 0 < browser.run(traces) < both
     choose(browser, "against-of", "1")
     assert "train-val gap" in browser.run("document.getElementById('against-caption').textContent")
+    assert "Pearson r" in browser.run("document.getElementById('against-say').textContent")
+    choose(browser, "against-setting", "1")
+    assert "setting: train.lr 0.0001" in browser.run("document.getElementById('against-caption').textContent")
+    assert "No correlation" in browser.run(
+        "document.getElementById('against-say').textContent"
+    )  # computed of the first
+    choose(browser, "against-setting", "0")
     for select in ("probe-line", "rank-line", "norm-line", "grid-line", "score-setting"):
         choose(browser, select, "1")
     choose(browser, "rank-layer", "3")

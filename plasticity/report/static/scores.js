@@ -82,15 +82,16 @@ function setUpAgainst() {
   fill($("against-of"), PREDICTORS.map(([, title], i) => [String(i), title]));
   fill($("against-task"), data.tasks.map((t, i) => [String(i), taskName(t)]));
   fillKinds("against-kind", "against-task");
+  if ($("against-setting")) fill($("against-setting"), options(data.settings));
   $("against-task").addEventListener("change", () => fillKinds("against-kind", "against-task"));
   chart("loo-plot", looPlot);
   for (const [id, few] of [["against-task", data.tasks], ["against-of", PREDICTORS]]) $(id).closest("label").hidden = few.length < 2;
-  onChange(["against-of", "against-task", "against-kind"], () => { sayAgainst(); redraw("against-plot", "loo-plot"); });
+  onChange(["against-of", "against-task", "against-kind", "against-setting"], () => { sayAgainst(); redraw("against-plot", "loo-plot"); });
   chart("against-plot", () => {
     const [key, title, get] = PREDICTORS[chosen("against-of")], t = chosen("against-task"), c = chosen("against-kind"), share = data.scores[c].share;
     const at = averages(get), traces = [];
     for (const l of lineIndices) {
-      const points = pointsOf({ l, t, c, s: 0, o: 0 }).filter((p) => at.has(cell(l, p.x))).sort(byPlace);
+      const points = pointsOf({ l, t, c, s: chosen("against-setting"), o: 0 }).filter((p) => at.has(cell(l, p.x))).sort(byPlace);
       if (!points.length) continue;
       traces.push({ type: "scatter", mode: "markers+text", name: plotText(data.lines[l]), x: points.map((p) => at.get(cell(l, p.x)).v), y: points.map((p) => p.v), marker: marker(l, 10),
         text: points.map((p) => beside(p.x)), textposition: "middle right", textfont: { size: 11, color: css("--dim") }, cliponaxis: false, error_y: { ...errors(points, see(ink(l), 0.5)), thickness: 1 },
@@ -103,7 +104,7 @@ function setUpAgainst() {
 
 function sayAgainst() {
   const [key, title] = PREDICTORS[chosen("against-of")], task = data.tasks[chosen("against-task")], kind = kindName(chosen("against-kind"));
-  $("against-caption").textContent = clean((doubtful(key) && data.bases.some((b) => b.warn) ? "⚠ " : "") + kind + ", " + taskName(task) + ", against " + title + "; beside each point its " + data.axis.title + (data.settings.length > 1 ? "; setting: " + data.settings[0] : ""));
+  $("against-caption").textContent = clean((doubtful(key) && data.bases.some((b) => b.warn) ? "⚠ " : "") + kind + ", " + taskName(task) + ", against " + title + "; beside each point its " + data.axis.title + (data.settings.length > 1 ? "; setting: " + data.settings[chosen("against-setting")] : ""));
   const told = (name, f) => (!f ? "" : f.v === null ? (f.why || name + " cannot be given").replace(/\.$/, "") : name + " " + number(f.v, 2) + " (n = " + f.n + (typeof f.lo === "number" ? "; with any one point left out " + number(f.lo, 2) + " to " + number(f.hi, 2) : "") + ")");
   const lines = correlated().map((one) => (data.lines.length > 1 ? one.group + ": " : "") + [...new Set([told("Pearson r", one.pearson), told("Spearman rho", one.spearman)])].filter(Boolean).join("; ") + "." + (one.warn ? " ⚠ " + one.warn : ""));
   if (!lines.length) lines.push("No correlation was computed of this score; those of the main scores are in the table.");
@@ -119,10 +120,10 @@ function wrapped(title, width = 48) {
   const text = plotText(title), at = text.indexOf(" ", width);
   return at < 0 ? text : text.slice(0, at) + "<br>" + text.slice(at + 1);
 }
-// The correlations of what is chosen, one a line of bases, and one over all of them.
+// The correlations of what is chosen, in its fine-tuning setting: one a line of bases, and one over all of them.
 function correlated() {
   const of = PREDICTORS[chosen("against-of")][0], name = data.tasks[chosen("against-task")] + " " + kindName(chosen("against-kind"));
-  return data.correlations.filter((one) => one.of === of && one.with === name);
+  return data.correlations.filter((one) => one.s === chosen("against-setting") && one.of === of && one.with === name);
 }
 const leftOut = (one) => one.pearson && one.pearson.without.some(([, v]) => v !== null);
 
