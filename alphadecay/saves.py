@@ -92,6 +92,18 @@ def problem(checkpoint: Path) -> str | None:
     return f"{missing[0]} is missing" if missing else None
 
 
+def rewrite(checkpoint: Path, name: str, text: str) -> None:
+    """Write a text file of a whole checkpoint anew; killed in between, the checkpoint is not whole.
+
+    Raises:
+        SpectraError: it cannot be written.
+    """
+    marked = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+    write_text(checkpoint / name, text)
+    marked["files"][name] = (checkpoint / name).stat().st_size
+    write_text(checkpoint / MARKER, json.dumps(marked, indent=1) + "\n")
+
+
 def checkpoints(out: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     return [path for _, path in _all(out) if problem(path) is None]

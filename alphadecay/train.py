@@ -14,7 +14,7 @@ from alphadecay import launch, saves
 from alphadecay.budget import budget
 from alphadecay.config import DecayConfig, Recipe, TrainConfig
 from spectra.atomic import write_text
-from spectra.errors import SpectraError
+from spectra.errors import OtherWorkError, SpectraError
 
 if TYPE_CHECKING:
     from alphadecay.callback import DecayCallback
@@ -142,7 +142,7 @@ def _check_data(task: Objective, out: Path) -> None:
     except (OSError, ValueError, AttributeError):
         return  # killed before it was written, or written by an older version
     if known not in (None, task.fingerprint) and saves.checkpoints(out):
-        raise SpectraError(
+        raise OtherWorkError(
             f"{out} was begun on other data (fingerprint {str(known)[:16]}, now {task.fingerprint[:16]}): a source has changed. "
             "Restore it, or begin a new run in another folder."
         )

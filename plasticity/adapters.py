@@ -47,6 +47,18 @@ def known_base(source: str, config: Path) -> str:
     return base
 
 
+def whole_name(base: str) -> str:
+    """How an adapter names its base so that it is found from anywhere."""
+    path = Path(base).expanduser()
+    return str(path.resolve()) if path.exists() else base
+
+
+def named_anew(config: Path, base: str) -> str:
+    """The text of an adapter's configuration file with another name of its base."""
+    known = json.loads(config.read_text(encoding="utf-8"))
+    return json.dumps(known | {"base_model_name_or_path": base}, indent=2, sort_keys=True)
+
+
 def put_on(model: Any, source: str, where: str, revision: str | None) -> None:
     """Load an adapter onto its base, in place.
 

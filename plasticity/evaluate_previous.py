@@ -10,7 +10,7 @@ from typing import Any
 
 from plasticity.evaluate_config import EvaluateConfig
 from plasticity.task_result import FILE, NAME, TaskResult, make_folder, read_result
-from spectra.errors import SpectraError
+from spectra.errors import OtherWorkError, SpectraError
 
 _CHECKPOINT = ("weights_sha256", "config_sha256", "tokenizer_sha256", "revision")
 
@@ -52,7 +52,7 @@ def check_same(there: TaskResult, made: TaskResult, folder: Path) -> None:
     """Refuse to put a result in the place of one of another task, checkpoint, data set, seed or number of questions.
 
     Raises:
-        SpectraError: it is of another.
+        OtherWorkError: it is of another.
     """
     was, is_ = _deciding(there), _deciding(made)
     _refuse(folder, was, {name: value for name, value in is_.items() if name in was})
@@ -86,7 +86,7 @@ def _refuse(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> 
         if there[name] != value
     ]
     if other:
-        raise SpectraError(
+        raise OtherWorkError(
             f"--resume: {folder} holds another evaluation: {', '.join(other)}. Name another folder with --out, or leave the "
             "configuration and the files as they were."
         )

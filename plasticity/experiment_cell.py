@@ -21,7 +21,7 @@ from typing import Any
 from alphadecay import locks
 from plasticity.experiment import Experiment
 from plasticity.experiment_plan import Cell
-from spectra.errors import SpectraError
+from spectra.errors import OtherWorkError, SpectraError, first_line
 
 SCHEMA_VERSION = 1
 RECORD = "cell.json"
@@ -203,7 +203,12 @@ def _before(job: Job, where: Path, say: Say) -> dict[str, Any]:
 
 
 def _tune(job: Job, where: Path, say: Say) -> dict[str, Any]:
-    """Fine-tune, score, and score what it may have forgotten."""
+    """Fine-tune, score, and score what it may have forgotten.
+
+    A run that was begun goes on where its base and data have moved: the cell's address says that they are the same. One that was
+    begun otherwise begins anew.
+    """
+    from plasticity import finetune_folder
     from plasticity.finetune import finetune
     from plasticity.finetune_config import from_values
 
@@ -212,7 +217,16 @@ def _tune(job: Job, where: Path, say: Say) -> dict[str, Any]:
     newest = _newest(out, say)
     if newest is None:
         _forget_scores(where)
-    done = finetune(config, out, resume=newest is not None, message=_telling(cell, say))
+    else:
+        finetune_folder.moved(config, out)
+    try:
+        done = finetune(config, out, resume=newest is not None, message=_telling(cell, say))
+    except OtherWorkError as error:
+        say(f"{cell.label}: fine-tuned anew, for what was begun cannot be gone on with: {first_line(error)}")
+        shutil.rmtree(out)
+        newest = None
+        _forget_scores(where)
+        done = finetune(config, out, message=_telling(cell, say))
     if newest is not None and done.checkpoint.name != newest.name:
         _forget_scores(where)
     made: dict[str, Any] = {"train_loss": done.train_loss, "steps": done.steps, "finetune_seconds": done.seconds}
@@ -243,16 +257,20 @@ def _forget_scores(where: Path) -> None:
 
 
 def _scored(job: Job, known: Mapping[str, Any], model: str, out: Path, say: Say) -> dict[str, Any]:
-    """Scores of a checkpoint, as they are in its `result.json`."""
+    """Scores of a checkpoint, as they are in its `result.json`; what was begun otherwise is scored anew."""
     from dataclasses import asdict
 
     from plasticity.evaluate import evaluate
     from plasticity.evaluate_config import EvaluateConfig
 
     settings = {key: value for key, value in known.items() if key not in {"version", "files"}}
-    result = evaluate(
-        EvaluateConfig.applying(model=model, **settings), out, resume=True, message=_telling(job.cell, say)
-    )
+    config, tell = EvaluateConfig.applying(model=model, **settings), _telling(job.cell, say)
+    try:
+        result = evaluate(config, out, resume=True, message=tell)
+    except OtherWorkError as error:
+        tell(f"scored anew, for what was begun cannot be gone on with: {first_line(error)}")
+        shutil.rmtree(out)
+        result = evaluate(config, out, message=tell)
     return {
         "scores": {name: asdict(score) for name, score in result.scores.items()},
         "n_questions": result.n_questions,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from alphadecay import launch
 from alphadecay.config import TrainConfig
-from plasticity import finetune_folder
+from plasticity import adapters, finetune_folder
 from plasticity.finetune_config import FinetuneConfig, LoraConfig, paper
 from plasticity.finetune_folder import CONFIG
 from spectra.errors import SpectraError
@@ -142,7 +142,6 @@ def _with_adapter(model: Any, config: FinetuneConfig) -> Any:
     except ImportError as error:
         raise SpectraError("lora.rank needs peft: pip install 'spectra-plasticity[peft]'.") from error
     targets: Any = lora.targets if lora.targets == "all-linear" else lora.targets.split(",")
-    path = Path(config.model).expanduser()
     made = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
     )
@@ -153,7 +152,7 @@ def _with_adapter(model: Any, config: FinetuneConfig) -> Any:
             adapted = peft.get_peft_model(model, made)
     except ValueError as error:
         raise SpectraError(f"lora.targets = {lora.targets!r}: {error}") from error
-    made.base_model_name_or_path = str(path.resolve()) if path.exists() else config.model
+    made.base_model_name_or_path = adapters.whole_name(config.model)
     return adapted
 
 

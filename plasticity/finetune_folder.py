@@ -11,17 +11,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphadecay import runs
-from plasticity import trained_questions
+from alphadecay import runs, saves
+from plasticity import adapters, trained_questions
 from plasticity.finetune_config import NO_EFFECT, FinetuneConfig
 from plasticity.task_result import make_folder
 from spectra.atomic import write_text
-from spectra.errors import SpectraError
+from spectra.errors import OtherWorkError, SpectraError
 
 if TYPE_CHECKING:
     from plasticity.tasks.base import Example
 
 CONFIG = "finetune.json"
+PLACES = ("model", "data", "tasks_dir")
 
 
 def check(config: FinetuneConfig, out: Path, *, resume: bool, say: Callable[[str], None]) -> None:
@@ -29,7 +30,8 @@ def check(config: FinetuneConfig, out: Path, *, resume: bool, say: Callable[[str
 
     Raises:
         SpectraError: the folder cannot be made; it holds a run and `resume` is not asked for; that run is none of
-            `plasticity finetune`, was of another configuration, or is past the number of steps.
+            `plasticity finetune`, or is past the number of steps.
+        OtherWorkError: that run was of another configuration.
     """
     make_folder(out)
     path = out / CONFIG
@@ -49,7 +51,7 @@ def check(config: FinetuneConfig, out: Path, *, resume: bool, say: Callable[[str
         raise SpectraError(f"--resume: {path} cannot be read ({error}). Begin a new run in another folder.") from error
     changed = differences(_deciding(was), _deciding(json.loads(json.dumps(asdict(config)))))
     if changed:
-        raise SpectraError(
+        raise OtherWorkError(
             f"--resume: {out} began with another configuration: {'; '.join(changed)}. Leave it as it was, or begin a new run in "
             "another folder."
         )
@@ -69,6 +71,29 @@ def begin(config: FinetuneConfig, examples: Iterable[Example], out: Path) -> Non
         return
     trained_questions.write(examples, out)
     write_text(out / CONFIG, json.dumps(asdict(config), indent=1) + "\n")
+
+
+def moved(config: FinetuneConfig, out: Path) -> None:
+    """Note in a run's record, and in its adapters, where model, data and tasks are now.
+
+    For whoever knows that they are the same ones, at another place: else `check` refuses to go on with them.
+
+    Raises:
+        SpectraError: the folder cannot be written to.
+    """
+    path = out / CONFIG
+    try:
+        was = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # `check` says what is wrong with it
+        return
+    now = {name: getattr(config, name) for name in PLACES}
+    if not isinstance(was, dict) or all(was.get(name) == place for name, place in now.items()):
+        return
+    for checkpoint in saves.checkpoints(out):
+        if (checkpoint / adapters.CONFIG).is_file():
+            text = adapters.named_anew(checkpoint / adapters.CONFIG, adapters.whole_name(config.model))
+            saves.rewrite(checkpoint, adapters.CONFIG, text)
+    write_text(path, json.dumps(was | now, indent=1) + "\n")
 
 
 def _deciding(values: Any) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, TypeVar
 
-from spectra.errors import SpectraError
+from spectra.errors import OtherWorkError, SpectraError
 
 T = TypeVar("T")
 File = TypeVar("File", bound="RecordFile[Any]")
@@ -68,7 +68,7 @@ def check_header(path: Path, wanted: Mapping[str, Any]) -> None:
     Nothing there, or a header that was cut short, is fine: it will be begun anew.
 
     Raises:
-        SpectraError: an entry of `wanted` differs; says which.
+        OtherWorkError: an entry of `wanted` differs; says which.
     """
     try:
         with path.open("rb") as f:
@@ -89,7 +89,7 @@ def _like(found: Any, wanted: Any) -> Any:
 def _refuse_others(path: Path, found: Any, wanted: Any) -> None:
     different = _differences(found, wanted)
     if different:
-        raise SpectraError(
+        raise OtherWorkError(
             f"{path} was begun with another {'; '.join(different)}. Resume with what it was begun with, or delete {path.name} to "
             "make it anew, or choose another folder."
         )
@@ -102,7 +102,8 @@ class RecordFile(Generic[T]):
         """Open for appending; `header` is the one in the file, `records` what an earlier run finished, by question.
 
         Raises:
-            SpectraError: without `resume`, the file exists; with it, its header differs; not writable.
+            SpectraError: without `resume`, the file exists; not writable.
+            OtherWorkError: with `resume`, its header differs.
         """
         self.path = path
         self.records: dict[str, T] = {}
@@ -217,7 +218,7 @@ def _header(found: Any, path: Path, form: Format[T]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SpectraError(f"{path} is no file of {form.noun} of plasticity. Choose another file.")
     if (found.get("format"), found.get("version")) != (form.name, form.version):
-        raise SpectraError(
+        raise OtherWorkError(
             f"{path} has format {found.get('format')} version {found.get('version')}; this program reads {form.name} version "
             f"{form.version}. {form.remake}."
         )

@@ -14,6 +14,13 @@ class CheckpointError(SpectraError):
     """A checkpoint cannot be opened or read; the message names the file and, where there is one, the tensor."""
 
 
+class OtherWorkError(SpectraError):
+    """A folder holds work that was begun otherwise, so that it cannot be gone on with; the message says what differs.
+
+    Whoever knows that nothing else is lost by it may delete the folder and begin anew.
+    """
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what a library says, for a message of ours; its class where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
