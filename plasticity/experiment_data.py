@@ -66,6 +66,7 @@ class Found:
 
     Attributes:
         axis: what its bases are drawn against.
+        planned: where bases stand that it asks for, whether they are done or not.
         measured: cells' records by kind and base label.
         by_base: groups in which some base is asked for with several seeds of pretraining, whether they are done or not: there a
             seed is one of pretraining, elsewhere one of fine-tuning.
@@ -75,6 +76,7 @@ class Found:
     out: Path
     cells: list[dict[str, Any]]
     axis: str = ""
+    planned: tuple[Place, ...] = ()
     bases: list[Base] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     measured: dict[str, dict[str, Values]] = field(default_factory=dict)
@@ -98,6 +100,7 @@ def read(out: Path) -> Found:
     variants = {name: changes for grid in experiment.pretrain for name, changes in grid.variants.items()}
     found.axis = axis_of(axes, experiment.axis, told)
     where = places(axes, found.axis, variants, told)
+    found.planned = tuple({place.key: place for place in where.values()}.values())
     found.by_base = _several(axes, where)
     before: dict[str, dict[str, Tested]] = {}
     for cell in done:

@@ -15,7 +15,7 @@ import numpy as np
 
 from plasticity.experiment_answers import shared
 from plasticity.experiment_data import PRETRAINED, Base, Found, Run, main_score, tasks_of_reasoning
-from plasticity.experiment_places import GIVEN, Place, order, told
+from plasticity.experiment_places import GIVEN, Place, is_number, order, told
 from plasticity.experiment_points import MEAN, kind_of_seed, units
 from plasticity.stats_result import Floats, listed
 
@@ -33,6 +33,7 @@ class Family:
 
     Attributes:
         by_base: whether a seed is one of pretraining (else of fine-tuning).
+        absent: places that the experiment asks for and of which no base is done.
         comparable: whether losses of its bases can be compared: not known to be of different tokenizers.
     """
 
@@ -43,6 +44,12 @@ class Family:
     measures: Measures
     by_base: bool
     comparable: bool
+    absent: tuple[Place, ...] = ()
+
+    @property
+    def numbers(self) -> list[float]:
+        """Values of the axis that are numbers, ascending, also of places of which no base is done."""
+        return sorted({float(place.x) for place in (*self.places, *self.absent) if is_number(place.x)})
 
     @property
     def seeds_of(self) -> str:
@@ -78,7 +85,7 @@ class Family:
 
     def x(self, name: str) -> Any:
         """Of a place."""
-        return next(place.x for place in self.places if place.name == name)
+        return next(place.x for place in (*self.places, *self.absent) if place.name == name)
 
     def told(self, name: str) -> str:
         """A place in words: its x, or its name where it has none."""
@@ -168,10 +175,14 @@ def families(found: Found, measures: Measures, tokenizers: Tokenizers) -> list[F
     for base in found.bases:
         for label in base.place.families:
             by_label.setdefault(label, {})[base.place.key] = base.place
-    return [
-        family_of(found, label, _distinct(sorted(known.values(), key=order)), measures, tokenizers)
-        for label, known in by_label.items()
-    ]
+    made = []
+    for label, known in by_label.items():
+        there = _distinct(sorted(known.values(), key=order))
+        names = {place.name for place in there}
+        gone = [place for place in found.planned if label in place.families and place.name not in names]
+        family = family_of(found, label, there, measures, tokenizers)
+        made.append(replace(family, absent=_distinct(sorted(gone, key=order))))
+    return made
 
 
 def across(found: Found, measures: Measures, tokenizers: Tokenizers) -> list[Family]:

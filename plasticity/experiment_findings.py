@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from plasticity import stats
 from plasticity.experiment_claim import HOLDS, NO, NOT, ONE_SEED, OPEN, UNKNOWN, YES, Finding, unknown
 from plasticity.experiment_families import Family, Scores
-from plasticity.experiment_places import is_number
+from plasticity.experiment_places import POLICY, is_number
 from plasticity.experiment_statistics import LOSS, reference
 from plasticity.experiment_trends import trends
-from plasticity.stats_grid import Contrasts, align, contrasts
+from plasticity.stats_grid import Contrasts, Grid, align, contrasts
 from plasticity.stats_result import counted, listed
 
 _WORDS = {"decay.base": "weight decay", "train.lr": "learning rate"}
@@ -26,26 +26,40 @@ _UNSETTLED_LOSS = "which has the smallest loss is itself not settled"
 
 @dataclass(frozen=True, kw_only=True)
 class _Against:
-    """Every place against the one of the smallest loss, with limits that hold for all at once."""
+    """Every place against the one of the smallest loss, with limits that hold for all at once.
 
-    names: tuple[str, ...]
+    Attributes:
+        unscored: places without scores that all others have, or whose base is not done.
+    """
+
+    grid: Grid
     control: str
     by: str
-    n_seeds: int
     found: Contrasts
-    left_out: tuple[str, ...]
+    unscored: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.grid.names
+
+    @property
+    def n_seeds(self) -> int:
+        return len(self.grid.seeds)
 
     def limits(self, name: str) -> tuple[float, float] | None:
         """None where nothing varies, or with one seed."""
+        return self._of(self.found, name)
+
+    def beats(self, name: str, other: str) -> bool:
+        """Whether its score is shown to be greater, among comparisons of all places with `other`."""
+        limits = self._of(contrasts(self.grid, self.names.index(other)), name)
+        return limits is not None and limits[0] > 0
+
+    def _of(self, found: Contrasts, name: str) -> tuple[float, float] | None:
         at = self.names.index(name)
-        if (
-            self.n_seeds < 2
-            or self.found.low is None
-            or self.found.high is None
-            or self.found.low[at] == self.found.high[at]
-        ):
+        if self.n_seeds < 2 or found.low is None or found.high is None or found.low[at] == found.high[at]:
             return None
-        return float(self.found.low[at]), float(self.found.high[at])
+        return float(found.low[at]), float(found.high[at])
 
     def difference(self, name: str) -> float:
         return float(self.found.difference[self.names.index(name)])
@@ -53,7 +67,7 @@ class _Against:
 
 def findings(family: Family, scores: Sequence[Scores], axis: str, warning: str | None) -> list[Finding]:
     """The paper's five, of one family. `warning`: why losses and gaps of the family cannot be compared; None: they can."""
-    chosen, of_paper = _main(scores), axis == _PAPER
+    chosen, of_paper = _main(scores), axis == _PAPER and _is_uniform(family)
     axis = _WORDS.get(axis, axis)
     others = [one for one in scores if chosen is not None and one.setting == chosen.setting and one is not chosen]
     made = [_plasticity(family, chosen, axis, others), _loss(family, chosen, axis)]
@@ -62,6 +76,11 @@ def findings(family: Family, scores: Sequence[Scores], axis: str, warning: str |
         named = {HOLDS: YES, NOT: NO}
         made = [replace(one, of_paper=False, status=named.get(one.status, one.status)) for one in made]
     return [_doubted(one, warning) if warning and one.claim in {"plasticity", "loss", "gap"} else one for one in made]
+
+
+def _is_uniform(family: Family) -> bool:
+    """Whether what decays its bases is one decay for all modules, as in the paper, as far as the experiment says."""
+    return {place.axes.get(POLICY) for place in family.places if place.x} <= {None, "uniform", "none"}
 
 
 def _main(scores: Sequence[Scores]) -> Scores | None:
@@ -76,10 +95,9 @@ def _against(family: Family, one: Scores) -> _Against | None:
     if len(grid.names) < 2:
         return None
     control, by = reference(family, grid.names)
-    return _Against(
-        names=grid.names, control=control, by=by, n_seeds=len(grid.seeds), found=contrasts(grid, grid.names.index(control)),
-        left_out=grid.left_out,
-    )  # fmt: skip
+    unscored = tuple(place.name for place in (*family.places, *family.absent) if place.name not in grid.names)
+    found = contrasts(grid, grid.names.index(control))
+    return _Against(grid=grid, control=control, by=by, found=found, unscored=unscored)
 
 
 def _enough(family: Family, against: _Against) -> bool:
@@ -116,16 +134,19 @@ def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[
     if not is_number(at):
         return unknown("plasticity", family.label, question, f"its bases have no number for {axis}")
     larger = [name for name in against.names if is_number(family.x(name)) and family.x(name) > at]
+    unknown_larger = [name for name in against.unscored if not is_number(family.x(name)) or family.x(name) > at]
     told = _told(family, one, against)
     which = "the smallest validation loss" if against.by == "loss" else f"the smallest value ({_why_not(family)})"
     if not larger:
-        answer = f"{axis} {at} has {which}, and no larger value was tried: it cannot be said."
+        tried = "scored" if unknown_larger else "tried"
+        answer = f"{axis} {at} has {which}, and no larger value was {tried}: it cannot be said."
         return Finding(
             claim="plasticity", group=family.label, question=question, answer=answer, status=OPEN, evidence=told
         )
     best = max(larger, key=against.difference)
     told += [f"{other.task}: {text}" for other in others if (text := _by_itself(family, other, best, against.control))]
-    status, answer = _judged(family, one, against, larger, f"{axis} {{}} against {at}, which has {which}", best)
+    pair = f"{axis} {{}} against {at}, which has {which}"
+    status, answer = _judged(family, one, against, larger, pair, best, unknown_larger, ordered=True)
     if status == HOLDS:
         answer = f"Yes: {answer}"
     elif status == NOT:
@@ -146,13 +167,22 @@ def _without_loss(family: Family) -> str:
     return f"{known} is not known which base has the smallest."
 
 
-def _judged(
-    family: Family, one: Scores, against: _Against, names: Sequence[str], pair: str, best: str
+def _judged(  # noqa: PLR0913 -- what the two findings on scores differ in
+    family: Family,
+    one: Scores,
+    against: _Against,
+    names: Sequence[str],
+    pair: str,
+    best: str,
+    unscored: Sequence[str],
+    *,
+    ordered: bool = False,
 ) -> tuple[str, str]:
     """Status and sentence on whether one of these is better than the control, or all are worse; `pair`: with a gap for its name.
 
-    What is compared with the control because of its loss must be shown to have a larger one: which base comes first by loss is
-    itself measured.
+    Which base comes first by loss is itself measured: one that is better must be so than every base that may have the smallest
+    (and lie above it on the axis, if `ordered`), and have a larger loss than the control. `unscored`: of the kind of `names`, but
+    without scores: it cannot be said that all are worse.
     """
     said = f"{pair.format(family.told(best))}: {_gain(family, one, against, best)}"
     if not _enough(family, against):
@@ -161,21 +191,42 @@ def _judged(
     open_by_loss = [name for name, found in by_loss.items() if name != against.control and not _is_larger(found)]
     limits = {name: against.limits(name) for name in names}
     lows = {name: found[0] for name, found in limits.items() if found is not None and found[0] > 0}
-    sure = {name: low for name, low in lows.items() if name not in open_by_loss}
-    if sure:
-        clear = max(sure, key=sure.__getitem__)
-        return HOLDS, f"{pair.format(family.told(clear))}: {_gain(family, one, against, clear)}."
-    worse = all(found is not None and found[1] < 0 for found in limits.values())
-    if worse and not open_by_loss:
-        return NOT, f"{said}."
-    if worse or lows:
-        shown = max(lows, key=lows.__getitem__) if lows else best
-        doubt = next(iter(open_by_loss)) if worse else shown
-        return OPEN, (
-            f"{pair.format(family.told(shown))}: {_gain(family, one, against, shown)}; but {_UNSETTLED_LOSS} "
-            f"({_by_how_much(family, against, doubt, by_loss[doubt])})."
+    sure = {
+        name: low
+        for name, low in lows.items()
+        if name not in open_by_loss
+        and all(
+            against.beats(name, other) and (not ordered or _is_above(family, name, other)) for other in open_by_loss
         )
-    return OPEN, f"{said}. The interval does not decide it."
+    }
+    hidden = _maybe_smallest(family, against) if against.by == "loss" else []
+    if sure and not hidden:
+        clear = max(sure, key=sure.__getitem__)
+        also = f"; so also against {listed([family.told(other) for other in open_by_loss])}" if open_by_loss else ""
+        return HOLDS, f"{pair.format(family.told(clear))}: {_gain(family, one, against, clear)}{also}."
+    worse = all(found is not None and found[1] < 0 for found in limits.values())
+    lacking = hidden or (list(unscored) if worse else [])
+    if worse and not open_by_loss and not lacking:
+        return NOT, f"{said}."
+    if not (worse or lows):
+        return OPEN, f"{said}. The interval does not decide it."
+    shown = max(lows, key=lows.__getitem__) if lows else best
+    text = f"{pair.format(family.told(shown))}: {_gain(family, one, against, shown)}; but "
+    if lacking:
+        return OPEN, f"{text}{listed([family.told(name) for name in lacking])} was not scored, and may change that."
+    doubt = shown if shown in open_by_loss else open_by_loss[0]
+    return OPEN, f"{text}{_UNSETTLED_LOSS} ({_by_how_much(family, against, doubt, by_loss[doubt])})."
+
+
+def _is_above(family: Family, name: str, other: str) -> bool:
+    x, below = family.x(name), family.x(other)
+    return is_number(x) and is_number(below) and x > below
+
+
+def _maybe_smallest(family: Family, against: _Against) -> list[str]:
+    """Places without scores that are not shown to have a larger loss than the control: one may be the true one."""
+    by_loss = _larger_loss(family, against.unscored, against.control)
+    return [name for name in against.unscored if name not in by_loss or not _is_larger(by_loss[name])]
 
 
 def _by_how_much(family: Family, against: _Against, name: str, found: stats.SeedDifference) -> str:
@@ -200,9 +251,8 @@ def _loss(family: Family, one: Scores | None, axis: str) -> Finding:
     others = [name for name in against.names if name != against.control]
     best = max(others, key=against.difference)
     at = family.told(against.control)
-    status, answer = _judged(
-        family, one, against, others, f"{axis} {{}} against {at}, which has the smallest loss", best
-    )
+    pair = f"{axis} {{}} against {at}, which has the smallest loss"
+    status, answer = _judged(family, one, against, others, pair, best, against.unscored)
     if status == HOLDS:
         answer = f"Yes: a larger loss and a better score: {answer}"
     elif status == NOT:
@@ -242,13 +292,15 @@ def _told(family: Family, one: Scores, against: _Against) -> list[str]:
         made.append(f"{family.told(name)}: {known}{one.task} {one.score} {_amount(one, means[name])}")
     tasks = next(iter(one.values.values()))
     questions = sum(len(next(iter(seeds.values()))) for seeds in tasks.values())
-    made.append(
-        f"{counted(against.n_seeds, 'seed')} of {family.seeds_of}, {counted(questions, 'question')}; intervals hold for all "
-        f"comparisons with {family.told(against.control)} at once (Dunnett), for this question alone."
-    )
+    how = "of one seed there is no interval here; the table of comparisons has one over questions alone"
+    if against.n_seeds > 1:
+        how = f"intervals hold for all comparisons with {family.told(against.control)} at once (Dunnett), for this question alone"
+    made.append(f"{counted(against.n_seeds, 'seed')} of {family.seeds_of}, {counted(questions, 'question')}; {how}.")
+    if against.unscored:
+        made.append(f"Without scores: {listed([family.told(name) for name in against.unscored])}.")
     if one.task == "mean":
         made.append(f"The mean is over {listed(one.tasks)}.")
-    return [*made, *against.left_out, *one.remarks]
+    return [*made, *against.grid.left_out, *one.remarks]
 
 
 def _gain(family: Family, one: Scores, against: _Against, name: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 Values = Mapping[str, Any]
 GIVEN = "given"
 BASE = "base"  # the axis where bases are told apart by their names alone
-_DECAY, _POLICY = "decay.base", "decay.policy"
+POLICY = "decay.policy"
+_DECAY = "decay.base"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +108,11 @@ def is_number(x: Any) -> bool:
 def _families(group: str, x: Any, own: Values, axis: str, lines: Mapping[tuple[str, str], Values]) -> tuple[str, ...]:
     if x is None:
         return (group,)
-    if axis == _DECAY and own.get(_POLICY) == "none":
+    if axis == _DECAY and own.get(POLICY) == "none":
         others = [
             line
             for (name, _), line in lines.items()
-            if name == group and line.get(_POLICY) != "none" and _undecayed(line) == _undecayed(own)
+            if name == group and line.get(POLICY) != "none" and _undecayed(line) == _undecayed(own)
         ]
         if others:
             return tuple(_label(group, line, lines) for line in others)

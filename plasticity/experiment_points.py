@@ -17,7 +17,7 @@ from plasticity.experiment_answers import Table
 from plasticity.experiment_data import PRETRAINED, Run, main_score, tasks_of_reasoning
 from plasticity.experiment_places import order
 from plasticity.stats import proportion_interval
-from plasticity.stats_grid import draw_seeds
+from plasticity.stats_grid import draw_seeds, interval
 from plasticity.stats_resample import DRAWS, counts, percentile
 from plasticity.stats_result import Floats, Interval, counted
 
@@ -50,7 +50,8 @@ def points(runs: Sequence[Run], by_base: Collection[str], *, draws: int = DRAWS,
     means = {MEAN: tasks_of_reasoning(runs), MEAN_CLOZE: _cloze(runs)}
     made = []
     for tasks in sorted(cells.values(), key=_order):
-        by = next(iter(tasks.values()))[0].place.group in by_base
+        one = next(iter(tasks.values()))[0]
+        by = one.place.group in by_base and one.start == PRETRAINED  # random weights have no seed of pretraining
         seeded = {task: units(found, by) for task, found in tasks.items()}
         for task, by_seed in seeded.items():
             made += [_point({task: by_seed}, task, score, drawn, draws, by) for score in first_scores(by_seed)]
@@ -125,15 +126,19 @@ def _interval(
     """Interval, method, number of questions."""
     n_seeds = len(next(iter(tasks.values())))
     runs = [run for by_seed in tasks.values() for found in by_seed.values() for run in found]
+    asked = sum(
+        round(np.mean([run.tested.scores[score]["n"] for found in by_seed.values() for run in found]))
+        for by_seed in tasks.values()
+    )  # of some scores it differs by run: those that have a right sample
     if any(score not in run.tested.tables for run in runs):
-        asked = sum(int(next(iter(by_seed.values()))[0].tested.scores[score]["n"]) for by_seed in tasks.values())
         return None, "mean; no interval: the answers by question are not all there", asked
+    if n_seeds > 1 and all(_is_full(score, by_seed) for by_seed in tasks.values()):
+        return _over_both(tasks, score, asked, by_base)
     columns = {
         task: np.stack([_mean([drawn[id(run.tested.tables[score])] for run in found]) for found in by_seed.values()], 1)
         for task, by_seed in tasks.items()
     }  # (B, S) a task
     total = over_seeds(list(columns.values()))
-    asked = sum(len(next(iter(by_seed.values()))[0].tested.tables[score].ids) for by_seed in tasks.values())
     method = _method(n_seeds, len(tasks), draws, by_base)
     total = total[np.isfinite(total)]
     if not len(total):
@@ -141,6 +146,32 @@ def _interval(
     if np.ptp(total) > 1e-12:
         return percentile(total), method, asked
     return (*_constant([run.tested.tables[score] for run in runs], len(tasks)), asked)
+
+
+def _is_full(score: str, by_seed: Mapping[int, Sequence[Run]]) -> bool:
+    """Whether all runs have it of the same questions, each of weight 1."""
+    tables = [run.tested.tables[score] for runs in by_seed.values() for run in runs]
+    return all(bool((table.weight == 1).all()) and table.ids == tables[0].ids for table in tables)
+
+
+def _over_both(
+    tasks: Mapping[str, Mapping[int, Sequence[Run]]], score: str, asked: int, by_base: bool
+) -> tuple[Interval | None, str, int]:
+    """Of scores that are means over questions: as `comparisons` have it, over seeds and questions, both random."""
+    tables = {
+        task: np.stack([_mean([run.tested.tables[score].value for run in found]) for found in by_seed.values()])
+        for task, by_seed in tasks.items()
+    }  # (S, Q) a task
+    found = interval(tables)
+    if found is None:
+        runs = [run for by_seed in tasks.values() for of in by_seed.values() for run in of]
+        return (*_constant([run.tested.tables[score] for run in runs], len(tasks)), asked)
+    if all(((table >= 0) & (table <= 1)).all() for table in tables.values()):
+        found = max(0.0, found[0]), min(1.0, found[1])  # a share lies between
+    n_seeds = len(next(iter(tables.values())))
+    over = f"{counted(n_seeds, 'seed')} of {kind_of_seed(by_base)} and over questions"
+    within = f", within each of {len(tasks)} tasks" if len(tasks) > 1 else ""
+    return found, f"95% t-interval over {over}{within}, both random", asked
 
 
 def over_seeds(drawn: Sequence[Floats]) -> Floats:

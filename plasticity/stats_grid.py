@@ -130,6 +130,9 @@ def contrasts(grid: Grid, control: int, *, seed: int = 0) -> Contrasts:
     three seeds of one say little; a contrast that scatters more by itself keeps its own. Each part has its own critical value, at
     its own degrees of freedom, and they are added in quadrature: Satterthwaite's one value for both misses 0 in up to 13% of cases
     with two seeds, as the part of the seeds, known from one degree of freedom, is often far too small (Graybill and Wang 1980).
+    No limit is narrower than that of its two settings taken alone, at their own degrees of freedom: pooling holds only where seeds
+    matter alike in all settings. With a control that scatters four times as much as the others all limits hold in 90 to 95% (5
+    settings, 2 or 3 seeds, simulated), without this in 80 to 93%.
     """
     off = [table - table[control] for table in grid.tables.values()]  # (K, S, Q) each
     d: Floats = np.mean([o.mean(axis=(1, 2)) for o in off], axis=0)
@@ -149,7 +152,17 @@ def contrasts(grid: Grid, control: int, *, seed: int = 0) -> Contrasts:
     both = np.sqrt(of_seeds**2 * v_seeds[free] + of_questions**2 * own[free])
     half = np.zeros_like(d)
     half[free] = np.maximum(both, of_questions * np.sqrt(v_questions[free]))
+    if len(d) > 2:
+        half = np.maximum(half, [0.0 if k == control else _half_alone(off, k, seed) for k in range(len(d))])
     return Contrasts(difference=d, low=d - half, high=d + half)
+
+
+def _half_alone(off: list[Floats], k: int, seed: int) -> float:
+    """Half the width of the interval of one contrast, of (K, S, Q) contrasts a task, as if there were no other setting."""
+    tables = {str(at): np.stack([table[k], np.zeros_like(table[k])]) for at, table in enumerate(off)}
+    grid = Grid(names=("it", "control"), seeds=tuple(range(off[0].shape[1])), tables=tables, left_out=())
+    found = contrasts(grid, 1, seed=seed)
+    return 0.0 if found.high is None else float(found.high[0] - found.difference[0])
 
 
 def interval(differences: Mapping[str, Floats]) -> Interval | None:

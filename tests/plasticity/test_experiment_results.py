@@ -18,6 +18,7 @@ from plasticity.experiment_places import places
 from plasticity.experiment_plan import Cell
 from plasticity.experiment_points import over_seeds
 from plasticity.experiment_results import read_summary, summarise, write_summary
+from plasticity.stats_grid import interval
 from plasticity.stats_resample import counts, percentile
 from spectra.errors import SpectraError
 
@@ -91,6 +92,14 @@ def point(summary: Mapping[str, Any], x: Any, task: str, score: str = "greedy") 
     return dict(found)
 
 
+def half_width(d: Any) -> float:
+    """Of the 95% interval of the mean of (3, Q) values, by the two-way layout of seeds and questions."""
+    rest = d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()
+    seeds, questions = d.mean(axis=1).var(ddof=1) / 3, d.mean(axis=0).var(ddof=1) / Q
+    own = questions - (rest**2).sum() / (2 * (Q - 1) * 3 * Q)
+    return float(np.sqrt(4.302653**2 * seeds + 1.971957**2 * own))
+
+
 def test_points_are_means_over_seeds_and_tasks_with_intervals_over_both(whole: dict[str, Any]) -> None:
     toy, mean = point(whole, 0.1, "toy_arithmetic"), point(whole, 0.1, "mean")
     assert toy["value"] == pytest.approx((60 + 62 + 70) / 600)
@@ -100,9 +109,12 @@ def test_points_are_means_over_seeds_and_tasks_with_intervals_over_both(whole: d
     for one in (toy, mean):
         assert one["ci95"][0] < one["value"] < one["ci95"][1]
         assert "3 seeds of pretraining" in one["method"]
-    # One question's luck, sqrt(p q / Q) = 0.033 (of two tasks 0.024), and that of seeds, 0.015, in quadrature.
-    assert (toy["ci95"][1] - toy["ci95"][0]) / 4 == pytest.approx(0.036, abs=0.007)
-    assert (mean["ci95"][1] - mean["ci95"][0]) / 4 == pytest.approx(0.028, abs=0.007)
+    flat = np.array([np.arange(Q) < many for many in RIGHT[0.1]], dtype=float)
+    more = np.array([np.arange(Q) < many + 10 for many in RIGHT[0.1]], dtype=float)
+    assert toy["ci95"] == pytest.approx([toy["value"] - half_width(flat), toy["value"] + half_width(flat)], rel=1e-5)
+    found = interval({"toy_arithmetic": flat, "medmcqa": more})
+    assert found is not None and mean["ci95"] == pytest.approx(found)
+    assert mean["ci95"][1] - mean["value"] < half_width(flat)  # more questions
     assert (
         point(whole, 0.1, "toy_arithmetic", "correct_ratio")["value"] == 1.0
     )  # of questions with a right sample, all are
@@ -150,10 +162,7 @@ def test_an_interval_over_seeds_is_wider_than_one_over_questions(whole: dict[str
     ]
     n = np.arange(Q)
     d = np.array([(n < high) * (n >= low) for low, high in zip(RIGHT[0.1], RIGHT[1.0], strict=True)], dtype=float)
-    rest = d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()
-    seeds, questions = d.mean(axis=1).var(ddof=1) / 3, d.mean(axis=0).var(ddof=1) / Q
-    own = questions - (rest**2).sum() / (2 * (Q - 1) * 3 * Q)
-    half = np.sqrt(4.302653**2 * seeds + 1.971957**2 * own)
+    half = half_width(d)
     assert one["ci95"] == pytest.approx([0.3 - half, 0.3 + half], rel=1e-5) and 2 * half > 0.15
     assert "3 seeds" in one["method"] and one["seeds"] == [3, 3]
 
