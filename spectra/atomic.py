@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +74,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     if is_stream(path):
         write(path)
         return
-    staged = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # another process may write the same file, on another node under the same number
+    staged = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         write(staged)
         with staged.open("rb+") as f:

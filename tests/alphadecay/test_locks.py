@@ -108,3 +108,59 @@ def test_a_cache_without_locks_is_filled_all_the_same(tmp_path: Path, monkeypatc
     left.mkdir()
     with data_cache.held(tmp_path / "key", lambda _: None):
         assert left.exists()  # another process may be at it
+
+
+@pytest.mark.parametrize(("silent", "free"), [(False, False), (True, True)])
+def test_without_locks_a_number_that_another_process_has_now_holds_nothing_for_ever(
+    silent: bool, free: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container begun again: the same host name, the same small numbers."""
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    path = tmp_path / ".lock"
+    owner = owned(path, host=locks.socket.gethostname(), pid=os.getpid())
+    if silent:
+        past = owner.stat().st_mtime - locks.GONE_SECONDS - 1
+        os.utime(owner, (past, past))
+    try:
+        with locks.held(path, None):
+            assert free
+    except locks.BusyError:
+        assert not free
+
+
+def test_who_was_overtaken_leaves_the_other_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.01)
+    looked, real = threading.Event(), locks._is_mine
+
+    def is_mine(owner: Path, token: str) -> bool:
+        mine = real(owner, token)
+        if not mine:
+            looked.set()
+        return mine
+
+    with locks.held(tmp_path / ".lock", None):
+        (tmp_path / ".lock.owner").unlink()
+        owner = owned(tmp_path / ".lock", token="another")
+        os.utime(owner, (1.0, 1.0))
+        monkeypatch.setattr(locks, "_is_mine", is_mine)
+        assert looked.wait(20)
+    assert owner.stat().st_mtime == 1.0 and json.loads(owner.read_text())["token"] == "another"
+
+
+def test_of_two_that_judge_a_file_stale_one_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other has put its own there before the stale one is renamed away."""
+    path, real = tmp_path / ".lock", locks._private
+    owner = owned(path)
+    stale = locks._see(owner)
+    assert stale is not None
+
+    def faster(_: Path) -> Path:
+        owner.unlink()
+        owned(path, token="another")
+        return real(owner)
+
+    monkeypatch.setattr(locks, "_private", faster)
+    assert not locks._removed(owner, stale)
+    assert json.loads(owner.read_text())["token"] == "another"
+    assert not locks._removed(owner, stale)  # seen before anything is renamed
+    assert [one.name for one in tmp_path.iterdir()] == [owner.name]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spectra import results
+from spectra import atomic, results
 from spectra.analysis import analyze
 from spectra.errors import SpectraError
 from spectra.metrics import BY_NAME, CIRCUIT_METRICS
@@ -148,3 +149,17 @@ def test_a_failed_write_leaves_the_old_file(
         results.write_json(analysis, path)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["a.json"]
+
+
+def test_no_other_process_writes_under_the_name_that_a_file_is_staged_by(tmp_path: Path) -> None:
+    """Processes of two nodes may have one number."""
+    staged: list[Path] = []
+
+    def write(path: Path) -> None:
+        staged.append(path)
+        path.write_text("new")
+
+    for _ in range(2):
+        atomic.write_whole(tmp_path / "a.json", write)
+    assert staged[0] != staged[1] and all(socket.gethostname() in path.name for path in staged)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
