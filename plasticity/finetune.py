@@ -31,11 +31,14 @@ __all__ = ["CONFIG", "FinetuneConfig", "LoraConfig", "finetune", "make_objective
 Say = Callable[[str], None]
 
 
-def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False, message: Say | None = None) -> TrainResult:
+def finetune(
+    config: FinetuneConfig, out: Path, *, resume: bool = False, message: Say | None = None, least: int = 0
+) -> TrainResult:
     """Fine-tune, and leave a checkpoint that `plasticity evaluate` and `spectra analyze` read.
 
     Args:
         resume: go on from the newest whole checkpoint; from the start where there is none yet.
+        least: so many steps at least, where `train.epochs` are fewer; 0: those are refused.
 
     Raises:
         SpectraError: the folder cannot be made, or holds a run that this is not; model, task and data do not go together; or
@@ -46,7 +49,7 @@ def finetune(config: FinetuneConfig, out: Path, *, resume: bool = False, message
     say = message or (lambda _: None)
     finetune_folder.check(config, out, resume=resume, say=say)
     objective, examples = _prepared(config, say)
-    steps = _steps(config.train, len(objective.train))
+    steps = _steps(config.train, len(objective.train), least)
     if launch.is_first():
         finetune_folder.begin(config, examples, out)
     say(
@@ -156,12 +159,12 @@ def _with_adapter(model: Any, config: FinetuneConfig) -> Any:
     return adapted
 
 
-def _steps(train: TrainConfig, items: int) -> int:
+def _steps(train: TrainConfig, items: int, least: int = 0) -> int:
     if train.steps is not None:
         return train.steps
     if train.epochs is None:
         raise SpectraError("Fine-tuning takes train.epochs or train.steps, not a number of tokens.")
-    steps = math.floor(train.epochs * items / train.batch_size)
+    steps = max(least, math.floor(train.epochs * items / train.batch_size))
     if steps < 1:
         raise SpectraError(
             f"train.epochs = {train.epochs:g}: {items} examples are less than one batch of {train.batch_size}. Take a smaller "

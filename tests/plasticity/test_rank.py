@@ -12,7 +12,8 @@ import typer
 from spectra_cli import rank_command, rank_terminal
 from typer.testing import CliRunner
 
-from plasticity import experiment_data, rank_folder
+from plasticity import experiment_data, finetune, rank_folder, rank_signals
+from plasticity import rank as rank_module
 from plasticity.finetune_options import configure
 from plasticity.rank import agreements, measured_in_full
 from plasticity.rank import rank as measure
@@ -275,3 +276,33 @@ def test_safety_takes_a_reward_model_and_others_do_not(tmp_path: Path) -> None:
         with pytest.raises(SpectraError, match=said):
             measure(RankConfig(models=("a", "b"), task=task, reward_model=judge), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_share_of_less_than_a_step_is_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = configure({"task": "toy_arithmetic", "model": "x"}, ["train.epochs=3", "train.batch_size=64"])
+    assert finetune._steps(shortened(whole, 0.05).train, 400, 1) == 1
+    with pytest.raises(SpectraError, match="less than one batch"):
+        finetune._steps(shortened(whole, 0.05).train, 400)
+    asked: dict[str, Any] = {}
+
+    def stop(*_: Any, **given: Any) -> None:
+        asked.update(given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "finetune", stop)
+    config = RankConfig(models=("a", "b"), task="toy_arithmetic")
+    with pytest.raises(KeyboardInterrupt):
+        rank_signals._short("a", config, tmp_path, rank_signals.Measured(), lambda _: None)
+    assert asked["least"] == 1
+
+
+def test_gaps_of_other_texts_or_windows_are_not_ranked_by() -> None:
+    values = {"gap": 0.1, "loss": 1.0, "probe": 0.5}
+    found = {
+        name: rank_signals.Measured(values=dict(values), validation=["corpus", window]) for name, window in (("a", 64), ("b", 128))
+    }  # fmt: skip
+    config = RankConfig(models=("a", "b"), task="toy_arithmetic", budget=0)
+    used = {one.name: one.used for one in rank_module._signals(found, 1, config)}
+    assert used["probe"] and not used["gap"] and not used["loss"]
+    assert not rank_module._remarks(found, compared=False)
+    assert "test split" in rank_module._remarks(found, compared=True)[0]
