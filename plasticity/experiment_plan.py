@@ -108,10 +108,35 @@ def _check_names(experiment: Experiment, found: list[Base]) -> None:
     if axis != AXIS and axis not in axes and not any(_has(fields.plain(base.recipe), axis) for base in found):
         hint = fields.nearest(axis, dict.fromkeys([*axes, AXIS]))
         raise SpectraError(f"axis = {axis!r}: no base has it. {hint}")
-    if experiment.gap is not None and all(base.recipe is None and base.windows is None for base in found):
+    _check_images(experiment, found)
+    if experiment.gap is not None and not any(_has_windows(base) for base in found):
         raise SpectraError(
-            f"Experiment {experiment.name!r}: gap needs bases that it trains itself (pretrain), or checkpoints in the folder of "
-            "a run of plasticity pretrain, whose training windows are known. Leave gap out."
+            f"Experiment {experiment.name!r}: gap needs bases that it trains itself on texts (pretrain), or checkpoints in the "
+            "folder of a run of plasticity pretrain, whose training windows are known. Leave gap out."
+        )
+
+
+def _has_windows(base: Base) -> bool:
+    """Whether it is known on which windows of text a base was trained; images have none."""
+    return base.windows is not None or (base.recipe is not None and base.recipe.data is not None)
+
+
+def _check_images(experiment: Experiment, found: list[Base]) -> None:
+    """Refuse what needs language models of a base that classifies images: each such cell would fail, once it is trained.
+
+    Raises:
+        SpectraError: names the base.
+    """
+    asked = [
+        name for name, given in (
+            ("tasks", experiment.tasks), ("evaluate.stability", experiment.evaluate.stability), ("probe", experiment.probe),
+        ) if given
+    ]  # fmt: skip
+    images = [base.label for base in found if base.recipe is not None and base.recipe.images is not None]
+    if asked and images:
+        raise SpectraError(
+            f"Experiment {experiment.name!r}: {' and '.join(asked)} of texts cannot be asked of {images[0]!r}, which is trained on "
+            "images. Put such bases into an experiment of their own, with spectra alone."
         )
 
 
@@ -139,7 +164,7 @@ def _measures(
     if experiment.probe is not None:
         probe = experiment.probe
         yield _cell("probe", base, {"probe": fields.plain(probe)}, probed, task=",".join(probe.tasks))
-    if experiment.gap is not None and (base.recipe is not None or base.windows is not None):
+    if experiment.gap is not None and _has_windows(base):
         told = {"gap": fields.plain(experiment.gap)}
         yield _cell("gap", base, told, told | ({"windows": base.windows} if base.windows is not None else {}))
     if experiment.spectra is not None:

@@ -41,6 +41,12 @@ class Pretrain:
                     f"pretrain.variants.{name} = {changes!r}: expected a mapping (dotted key: value), such as {{decay.base: 0.1}}."
                 )
             _check_seed(f"pretrain.variants.{name}", changes)
+            for key in changes:
+                if key in self.grid:
+                    raise SpectraError(
+                        f"pretrain.variants.{name}.{key}: it is set twice, here and by pretrain.grid, whose values would take its "
+                        "place. Keep one."
+                    )
 
     def whole_grid(self) -> dict[str, Any]:
         """Dotted key -> values, of `sweep` and `grid`; raises `SpectraError` where the recipe has no such sweep."""

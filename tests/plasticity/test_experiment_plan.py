@@ -253,6 +253,9 @@ def test_settings_that_mean_nothing_are_refused(text: str, said: str) -> None:
         ("pretrain: {recipe: tiny, set: {train.seed: 7}}\ntasks: [race]", r"pretrain\.set\.train\.seed: use pretrain\.seeds"),
         ("pretrain: {recipe: tiny, variants: {a: 3}}\ntasks: [race]", r"pretrain\.variants\.a = 3: expected a mapping"),
         ("pretrain: {recipe: tiny, variants: {a: {train.seed: 3}}}\ntasks: [race]", r"variants\.a\.train\.seed: use"),
+        ("pretrain: {recipe: tiny, variants: {a: {train.lr: 1}}, grid: {train.lr: [2]}}\ntasks: [race]", r"train\.lr: it is set"),
+        ("pretrain: {recipe: vit_tiny}\ngap: {}", "gap needs bases that it trains itself on texts"),
+        ("pretrain: {recipe: vit_tiny}\ntasks: [race]\nprobe: {tasks: [sst2]}", "tasks and probe of texts cannot be asked of 'vit"),
         ("pretrain: {recipe: tiny, set: {data.source: ./no/c.txt}}\nspectra: {}", r"No data source './no/c.txt'"),
         ("pretrain: {recipe: tiny, set: {data.tokenizer: no/such/one}}\nspectra: {}", r"data\.tokenizer: there is nothing at no/"),
         ("pretrain: {recipe: tiny, set: {model.init_from: ./no}}\nspectra: {}", r"model\.init_from: there is nothing at ./no"),
@@ -389,3 +392,8 @@ def test_a_killed_fine_tuning_goes_on_though_it_is_saved_more_often_now(tmp_path
         finetune_folder.check(
             replace(often, train=replace(often.train, lr=1.0)), tmp_path, resume=True, say=lambda _: None
         )
+
+
+def test_a_gap_is_of_bases_trained_on_texts() -> None:
+    text = "pretrain: [{recipe: tiny}, {recipe: vit_tiny}]\ngap: {}\nspectra: {}\n"
+    assert [cell.base.axes["recipe"] for cell in planned(text) if cell.kind == "gap"] == ["tiny"]
