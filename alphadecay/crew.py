@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import hashlib
 import importlib
 import multiprocessing
 import os
@@ -20,7 +19,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from spectra.errors import SpectraError
@@ -57,7 +55,7 @@ class Crew(Generic[Job]):
     Args:
         work: a function of a module (it travels by name): job and `say` -> record of plain data.
         packages: names of packages whose every module is imported first, so that a later change of the code does not change a
-            running worker; the SHA-256 of their sources is added to each record's `provenance`.
+            running worker; commit and SHA-256 of their sources, as they are then, are added to each record's `provenance`.
         say: told of what workers say.
         environments: a worker's own environment variables, one mapping a worker; empty: none.
     """
@@ -72,8 +70,12 @@ class Crew(Generic[Job]):
         self._say: Say = say or (lambda _: None)
         self._size, self._environments, self._stillborn = workers, tuple(environments), 0
         self._workers: list[_Worker[Job]] = []
-        for place in range(workers):
-            self._workers.append(self._hire(place))
+        try:
+            for place in range(workers):
+                self._workers.append(self._hire(place))
+        except BaseException:  # nobody else would end them, and this process waits for them at its end
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Crew[Job]:
         return self
@@ -176,23 +178,13 @@ class Crew(Generic[Job]):
         os.environ.update(own)
         try:
             arguments = (theirs, self._work, self._threads, self._packages)
-            process = context.Process(target=_live, args=arguments, daemon=True)
+            process = context.Process(target=_live, args=arguments, daemon=False)  # a job may want processes of its own
             process.start()
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
         theirs.close()
         return _Worker(process=process, pipe=mine, place=place)
-
-
-def sources(packages: Sequence[str]) -> str:
-    """SHA-256 over names and contents of the sources of packages."""
-    digest = hashlib.sha256()
-    for name in packages:
-        folder = Path(importlib.import_module(name).__path__[0])
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def reason_of(error: Exception) -> str:
@@ -252,4 +244,4 @@ def _import_all(packages: Sequence[str], threads: int) -> dict[str, Any]:
                 importlib.import_module(found.name)
     if "torch" in sys.modules:  # else the environment says it to whatever job imports it
         sys.modules["torch"].set_num_threads(threads)
-    return {"commit": provenance.commit(), "sources": sources(packages)}
+    return provenance.note_code(packages)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import importlib
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import spectra
 
 _LIBRARIES = ("numpy", "scipy", "torch", "safetensors", "gguf", "huggingface_hub", "powerlaw")
+_noted: dict[str, Any] = {}
 
 
 def software() -> dict[str, Any]:
     """Our version and commit, Python's, and those of the libraries in use in this process."""
     return {
         "spectra": spectra.__version__,
-        "commit": commit(),
+        "commit": code()["commit"],
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu_count": os.cpu_count(),
@@ -30,6 +34,31 @@ def software() -> dict[str, Any]:
         },
         "blas": _blas() if "numpy" in sys.modules else None,
     }
+
+
+def note_code(packages: Sequence[str]) -> dict[str, Any]:
+    """Note commit and SHA-256 of the sources of packages, once a process: call it when they have just been imported.
+
+    A later change of the files is then no change of what `code` says: it is none of the code that runs.
+    """
+    if not _noted:
+        _noted.update(commit=commit(), sources=sources(packages))
+    return dict(_noted)
+
+
+def code() -> dict[str, Any]:
+    """`commit` and `sources` as they were noted; the commit of the checkout as it is now where nothing was."""
+    return dict(_noted) or {"commit": commit()}
+
+
+def sources(packages: Sequence[str]) -> str:
+    """SHA-256 over names and contents of the sources of packages."""
+    digest = hashlib.sha256()
+    for name in packages:
+        folder = Path(importlib.import_module(name).__path__[0])
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def commit() -> str | None:

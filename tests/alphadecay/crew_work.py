@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,15 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spectra import provenance
+
 
 def work(job: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """`die`: as the kernel kills what takes too much memory; `raise`; a variable of the environment; anything else: itself."""
+    """`die`: as the kernel kills what takes too much memory; `raise`; `child`: start a process; a variable of the environment;
+    anything else: itself.
+    """
     if job == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if job == "raise":
         raise ValueError("no such thing")
+    if job == "child":
+        child = multiprocessing.get_context("fork").Process(target=print)
+        child.start()
+        child.join()
     say(f"at {job}")
-    return {"job": job, "pid": os.getpid(), "seen": os.environ.get(job)}
+    return {"job": job, "pid": os.getpid(), "seen": os.environ.get(job), "noted": provenance.code()}
 
 
 def no_start(package: Path, *, times: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from alphadecay import worker_gpus
 from alphadecay.crew import STARTS, Crew
+from spectra import provenance
 from spectra.errors import SpectraError
 
 from .crew_work import no_start, work
@@ -98,3 +99,17 @@ def test_gpus_go_by_the_names_that_were_given(monkeypatch: pytest.MonkeyPatch) -
     assert worker_gpus.visible() == ["3", "GPU-5e"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert worker_gpus.visible() == []
+
+
+def test_a_worker_notes_the_code_that_it_imported_and_may_start_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    no_start(tmp_path / "package", times=0)
+    sources = provenance.sources(["package"])
+    with Crew[str](work, workers=1, packages=("package",)) as crew:
+        assert one(crew, "child").record["job"] == "child"
+        (tmp_path / "package" / "__init__.py").write_text("changed = True\n")
+        late = one(crew, "late").record
+    assert provenance.sources(["package"]) != sources
+    assert late["noted"]["sources"] == late["provenance"]["sources"] == sources
