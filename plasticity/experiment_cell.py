@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import time
@@ -26,9 +27,12 @@ from spectra.errors import OtherWorkError, SpectraError, first_line
 SCHEMA_VERSION = 1
 RECORD = "cell.json"
 LOCK = ".lock"
+ARRAY = "SLURM_ARRAY_JOB_ID"  # the same for all tasks of an array
 ELSEWHERE = "elsewhere"
+PACKAGES = ("spectra", "alphadecay", "plasticity")  # whose code decides results
 _DOOMED = ".deleting-"
 Say = Callable[[str], None]
+GivenUp = Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +66,13 @@ def record_of(out: Path, cell: Cell) -> dict[str, Any] | None:
     return made if made.get("key") == cell.key and made.get("schema_version") == SCHEMA_VERSION else None
 
 
-def run(job: Job, say: Say, *, wait: bool = False) -> dict[str, Any]:
+def run(job: Job, say: Say, *, wait: bool = False, given_up: GivenUp | None = None) -> dict[str, Any]:
     """Run a cell, write its record, and return it. A cell that another process finishes meanwhile is not run twice.
 
     Args:
         wait: for another process that is at it; else the record that comes back, and is not written, has the status `elsewhere`
             and says who that is.
+        given_up: told the record of a cell that failed; if it says so, that record comes back, and the cell is not tried again.
 
     Raises:
         SpectraError: whatever keeps it from being done.
@@ -78,24 +83,29 @@ def run(job: Job, say: Say, *, wait: bool = False) -> dict[str, Any]:
         with locks.held(
             where / LOCK, (lambda who: say(f"{job.cell.label}: {who} is at it; waiting")) if wait else None
         ):
-            return _run(job, where, say)
+            return _run(job, where, say, given_up)
     except locks.BusyError as error:
         return about(job.cell) | {"status": ELSEWHERE, "reason": str(error)}
 
 
-def _run(job: Job, where: Path, say: Say) -> dict[str, Any]:
+def _run(job: Job, where: Path, say: Say, given_up: GivenUp | None) -> dict[str, Any]:
     from spectra.atomic import write_text
-    from spectra.provenance import commit, now, software
+    from spectra.provenance import code, now, software
 
     known = record_of(job.out, job.cell)
+    if known is not None and known["status"] == "failed" and given_up is not None and given_up(known):
+        return known
     if known is None or known["status"] != "done":
-        started, code = time.perf_counter(), commit()  # of the checkout as it is now, not after hours
+        started, run_by = (
+            time.perf_counter(),
+            code(),
+        )  # as noted when it was imported; else as it is now, not after hours
         result = _KINDS[job.cell.kind](job, where, say)
         known = about(job.cell) | {
             "status": "done",
             "seconds": round(time.perf_counter() - started, 3),
             "result": result,
-            "provenance": software() | {"commit": code, "host": socket.gethostname(), "finished_at": now()},
+            "provenance": software() | run_by | {"host": socket.gethostname(), "finished_at": now()},
         }
         write_text(where / RECORD, json.dumps(known, indent=1, allow_nan=False) + "\n")
     clear(job.out, known)
@@ -108,8 +118,12 @@ def failed(out: Path, cell: Cell, reason: str) -> dict[str, Any]:
     A record that is done stays, and so does whatever there is while another process is at the cell.
     """
     from spectra.atomic import write_text
+    from spectra.provenance import now
 
-    made = about(cell) | {"status": "failed", "reason": reason}
+    made = about(cell) | {
+        "status": "failed", "reason": reason, "failed_at": now(), "host": socket.gethostname(), "pid": os.getpid(),
+        "array": os.environ.get(ARRAY),
+    }  # fmt: skip
     folder(out, cell).mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(locks.BusyError), locks.held(folder(out, cell) / LOCK, None):
         known = record_of(out, cell)
@@ -279,33 +293,13 @@ def _scored(job: Job, known: Mapping[str, Any], model: str, out: Path, say: Say)
 
 
 def _spectra(job: Job, where: Path, say: Say) -> dict[str, Any]:
-    """Analyses of the base's checkpoints, and what they say over training."""
-    from spectra.tracking import step_of, track_paths, write_track
+    from plasticity.experiment_spectra import spectra_of
 
-    last = checkpoint_of(job.out, job.cell)
-    paths = [last]
-    if job.cell.base.recipe is not None and job.cell.config["spectra"]["every"]:
-        found = [str(path) for path in Path(last).parent.glob("checkpoint-*") if step_of(str(path)) is not None]
-        paths = sorted(found, key=lambda path: step_of(path) or 0)
-    made: dict[str, Any] = {
-        "final": _analysed(last, where / "analysis.json"),
-        "steps": [step_of(path) for path in paths],
-        "track": None,
-    }
-    if len(paths) > 1:
-        write_track(track_paths(paths, keep=where / "analyses"), where / "track.json")
-        made["track"] = str((where / "track.json").relative_to(job.out))
-    return made
-
-
-def _analysed(path: str, out: Path) -> dict[str, Any]:
-    """Final spectra in a few numbers; the rest is in the file."""
-    import spectra
-    from plasticity.spectra_numbers import spectra_numbers
-
-    analysis = spectra.analyze(path)
-    spectra.write_json(analysis, out)
-    return spectra_numbers(analysis)
+    cell = job.cell
+    every = cell.base.recipe is not None and cell.config["spectra"]["every"]
+    train = cell.base.recipe.train if every and cell.base.recipe is not None else None
+    made = spectra_of(checkpoint_of(job.out, cell), train, where, _telling(cell, say))
+    return made | {"track": None if made["track"] is None else str(made["track"].relative_to(job.out))}
 
 
 def _telling(cell: Cell, say: Say) -> Say:

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alphadecay import worker_gpus
 from alphadecay.crew import THREADS, Ended
 from plasticity import experiment_cell
 from plasticity.experiment import Resources
 from plasticity.experiment_cell import Job
 from plasticity.pace import Pace
+from spectra import provenance
 from spectra.errors import SpectraError, first_line
 from spectra.ray_connection import check_versions, join, versions
 
@@ -75,10 +77,14 @@ class RayCrew:
             raise
         self._driver = Driver(mark=self._mark.name, versions=versions(*LIBRARIES))
         self._limit = room if workers is None else min(workers, room)
-        environment = {"env_vars": dict.fromkeys(THREADS, str(resources.threads))}
         self._task = self._ray.remote(
-            num_cpus=resources.threads, num_gpus=resources.gpus, max_retries=RETRIES, runtime_env=environment
-        )(_run)
+            num_cpus=resources.threads,
+            num_gpus=resources.gpus,
+            max_retries=RETRIES,
+            runtime_env={"env_vars": environment(resources)},
+        )(_run)  # fmt: skip
+        if warning := no_gpus(self._ray.nodes(), resources):
+            say(warning)
         say(f"Ray: nodes {len(self._ray.nodes())}, {self._limit} cells at once")
 
     def __enter__(self) -> RayCrew:
@@ -142,6 +148,20 @@ class RayCrew:
             return Ended(job=job, record=None, reason=reason, died=True)
 
 
+def environment(wanted: Resources) -> dict[str, str]:
+    """Variables of a cell's process; it sees no GPU where it asks for none, on a running cluster and on a Ray started here."""
+    hidden = {} if wanted.gpus else {worker_gpus.VARIABLE: ""}
+    return dict.fromkeys(THREADS, str(wanted.threads)) | hidden
+
+
+def no_gpus(nodes: Iterable[Mapping[str, Any]], wanted: Resources) -> str:
+    """What to say where the cluster has GPUs and no cell will use one; else nothing. `nodes`: as `ray.nodes()` says."""
+    count = sum(float(node.get("Resources", {}).get("GPU", 0)) for node in nodes if node.get("Alive", True))
+    if wanted.gpus or not count:
+        return ""
+    return f"Ray: cells run on the CPU though the cluster has {count:g} GPUs, for resources.gpus is 0 in the experiment"
+
+
 def places(nodes: Iterable[Mapping[str, Any]], wanted: Resources) -> int:
     """Cells that a cluster has room for at once, node by node: a cell cannot be spread over two.
 
@@ -193,6 +213,7 @@ def _run(job: Job, driver: Driver) -> dict[str, Any]:
     """A task: one cell on as many threads as it was promised."""
     check_versions(driver.versions)
     check_shared(job.out, driver.mark)
+    provenance.note_code(experiment_cell.PACKAGES)
     import torch
 
     torch.set_num_threads(int(os.environ.get(THREADS[0], "1")))

@@ -7,9 +7,9 @@ the rest.
 from __future__ import annotations
 
 import itertools
-import json
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from alphadecay.crew import Crew, Ended, Say, reason_of
 from plasticity import experiment as experiments
 from plasticity import experiment_cell, experiment_plan
 from plasticity.experiment import Experiment
-from plasticity.experiment_cell import ELSEWHERE, Job
+from plasticity.experiment_cell import ARRAY, ELSEWHERE, PACKAGES, Job
 from plasticity.experiment_plan import Cell
 from plasticity.experiment_state import (
     State,
+    dropped,
     folder_held,
-    listed,
     manifest_of_disk,
+    not_kept,
     ready,
     sentence,
     standing_of,
@@ -32,11 +33,11 @@ from plasticity.experiment_state import (
     write_manifest,
 )
 from plasticity.pace import Pace
+from spectra import provenance
 from spectra.atomic import make_folder, write_text
 from spectra.errors import SpectraError
 
 RECIPE = "recipe.yaml"
-PACKAGES = ("spectra", "alphadecay", "plasticity")
 ENGINES = ("local", "ray")
 LOOK_SECONDS = 15.0  # until a cell that another process is at is looked at again
 _EVERY_SECONDS = 20.0
@@ -58,61 +59,60 @@ def begin(out: Path, experiment: Experiment, *, cells: Sequence[Cell] | None = N
     """Make the folder of an experiment, or find it there. Cells that are done stay done where the experiment only grows.
 
     Args:
-        cells: of the experiment; None: made here where they are needed.
+        cells: of the experiment; None: made here.
         changed: go on also where done cells drop out of the experiment.
 
     Raises:
         SpectraError: it holds another experiment (another name, or done cells that this one has not), or something else, or
             cannot be written to.
     """
+    cells = experiment_plan.cells(experiment) if cells is None else cells
+    _check_place(out)
+    make_folder(out / "cells", "Choose another.")
+    path, text = out / RECIPE, experiments.to_yaml(experiment)
+    with folder_held(out):
+        lost = check(out, experiment, cells=cells, changed=changed)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+    if lost:
+        manifest_of_disk(out, cells)
+
+
+def check(out: Path, experiment: Experiment, *, cells: Sequence[Cell], changed: bool = False) -> list[str]:
+    """Refuse a folder that `begin` would refuse, and write nothing.
+
+    Returns:
+        Labels of done cells that drop out of the experiment; none where `changed` is not said.
+
+    Raises:
+        SpectraError: as of `begin`, but whether the folder can be written to.
+    """
+    _check_place(out)
+    if (out / RECIPE).exists() and experiment_of(out).name != experiment.name:
+        raise SpectraError(
+            f"{out} holds the experiment {experiment_of(out).name!r}, not {experiment.name!r}. Name another --out."
+        )
+    lost = dropped(out, cells)
+    if lost and not changed:
+        raise SpectraError(
+            f"{out} holds done cells that {experiment.name!r} as it is now does not have: {len(lost)}, the first {lost[0]!r}. A "
+            "recipe, data or a setting has changed since. Name another --out, or give --changed to go on here: they stay on disk "
+            "and count no more."
+        )
+    return lost
+
+
+def _check_place(out: Path) -> None:
+    """Refuse a folder of something else."""
     if out.is_dir() and not (out / RECIPE).exists() and any(_is_strange(path) for path in out.iterdir()):
         raise SpectraError(
             f"{out} is not empty and holds no experiment (no {RECIPE}). Name a new folder with --out, or an experiment's."
         )
-    make_folder(out / "cells", "Choose another.")
-    path = out / RECIPE
-    with folder_held(out):
-        if path.exists() and experiment_of(out).name != experiment.name:
-            raise SpectraError(
-                f"{out} holds the experiment {experiment_of(out).name!r}, not {experiment.name!r}. Name another --out."
-            )
-        dropped = _dropped(out, experiment, cells)
-        if dropped and not changed:
-            raise SpectraError(
-                f"{out} holds done cells that {experiment.name!r} as it is now does not have: {len(dropped)}, the first "
-                f"{dropped[0]!r}. A recipe, data or a setting has changed since. Name another --out, or give --changed to go on "
-                "here: they stay on disk and count no more."
-            )
-        text = experiments.to_yaml(experiment)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-    if dropped:
-        manifest_of_disk(out, cells or experiment_plan.cells(experiment))
 
 
 def _is_strange(path: Path) -> bool:
     """Whether it is none of our files, nor one that a batch system or a file system puts there."""
     return path.name not in _OURS and not path.name.startswith(".") and path.suffix not in _LOGS
-
-
-def _dropped(out: Path, experiment: Experiment, cells: Sequence[Cell] | None) -> list[str]:
-    """Labels of done cells that the folder's last run had and the experiment has not."""
-    last = listed(out)
-    done = [record for record in _done_records(out) if last is None or record["key"] in last]
-    if not done:
-        return []
-    planned = {cell.key for cell in (cells or experiment_plan.cells(experiment))}
-    return [str(record["label"]) for record in done if record["key"] not in planned]
-
-
-def _done_records(out: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted((out / "cells").glob(f"*/{experiment_cell.RECORD}")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict) and record.get("status") == "done" and {"key", "label"} <= set(record):
-            yield record
 
 
 def experiment_of(out: Path) -> Experiment:
@@ -186,6 +186,11 @@ def run(  # noqa: PLR0913
     started = time.monotonic()
     state = state_of(out, cells, hours)
     _clear(out, cells)
+    if experiment.finetune.keep and (deleted := not_kept(out, cells)):
+        say(
+            f"finetune.keep asks for checkpoints, and those of {deleted} fine-tuning cells that are done are deleted. For one, "
+            "delete the cell's folder in cells/: it is then fine-tuned again"
+        )
     if state.done:
         say(f"{len(state.done)} of {len(cells)} cells are done already")
     if any(True for _ in ready(cells, state, ())):
@@ -231,7 +236,8 @@ def _clear(out: Path, cells: Sequence[Cell]) -> None:
 def run_one(experiment: Experiment, cells: Sequence[Cell], index: int, out: Path, *, say: Say) -> dict[str, Any]:
     """Run cell number `index` in this process, and first the base that it needs: a task of a Slurm array.
 
-    Another process that is at one of them is waited for.
+    Another process that is at one of them is waited for. A base that fails meanwhile, or that another task of the same array has
+    tried, is not tried again: else every task would, each for as long.
 
     Returns:
         The record of the cell; or of its base, where that failed.
@@ -242,17 +248,31 @@ def run_one(experiment: Experiment, cells: Sequence[Cell], index: int, out: Path
     import torch
 
     check_asked(cells, workers=None, engine="local", address=None, index=index)
+    provenance.note_code(PACKAGES)
     torch.set_num_threads(experiment.resources.threads)
     record: dict[str, Any] = {}
     for cell in needed(cells, index):
+        given_up = None if cell.key == cells[index].key else _given_up(experiment_cell.record_of(out, cell))
         try:
-            record = experiment_cell.run(Job(experiment=experiment, cell=cell, out=out), say, wait=True)
+            record = experiment_cell.run(
+                Job(experiment=experiment, cell=cell, out=out), say, wait=True, given_up=given_up
+            )
         except Exception as error:  # noqa: BLE001 -- whatever it is, the reason is kept, as that of a worker's cell
             record = experiment_cell.failed(out, cell, reason_of(error))
         if record["status"] != "done":
             break
     manifest_of_disk(out, cells)
     return record
+
+
+def _given_up(seen: Mapping[str, Any] | None) -> experiment_cell.GivenUp:
+    """Whether a record of a failure is of a try that counts as this task's.
+
+    Args:
+        seen: the record that there was when this task began.
+    """
+    array = os.environ.get(ARRAY)
+    return lambda record: record != seen or (array is not None and record.get("array") == array)
 
 
 def record_end(out: Path, ended: Ended[Job], state: State, lives: int) -> dict[str, Any]:

@@ -112,6 +112,12 @@ def manifest_of_disk(out: Path, cells: Sequence[Cell]) -> None:
     write_manifest(out, cells, state)
 
 
+def not_kept(out: Path, cells: Sequence[Cell]) -> int:
+    """Fine-tuning cells that are done and kept no checkpoint."""
+    records = [experiment_cell.record_of(out, cell) for cell in cells if cell.kind == "tune"]
+    return sum(one is not None and one["status"] == "done" and one["result"].get("kept") is None for one in records)
+
+
 def listed(out: Path) -> set[str] | None:
     """Keys of the cells that the folder's last run had; None where that is not known."""
     try:
@@ -119,6 +125,23 @@ def listed(out: Path) -> set[str] | None:
         return {str(json.loads(line)["key"]) for line in lines}
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def dropped(out: Path, cells: Sequence[Cell]) -> list[str]:
+    """Labels of done cells that the folder's last run had and the experiment of these `cells` has not."""
+    last, planned = listed(out), {cell.key for cell in cells}
+    done = [record for record in _done_records(out) if last is None or record["key"] in last]
+    return [str(record["label"]) for record in done if record["key"] not in planned]
+
+
+def _done_records(out: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((out / "cells").glob(f"*/{experiment_cell.RECORD}")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and record.get("status") == "done" and {"key", "label"} <= set(record):
+            yield record
 
 
 @contextlib.contextmanager

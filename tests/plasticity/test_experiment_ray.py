@@ -105,3 +105,11 @@ def test_a_ray_worker_that_is_killed_costs_its_cell_one_retry(tmp_path: Path, mo
     assert [begun.count(one.label) for one in found] == [2, 1, 1]
     assert any("failed: gap base raise: RuntimeError: CUDA out of memory" in line for line in heard)
     assert not list(tmp_path.glob(".run-*")) and not list(tmp_path.rglob(".said"))
+
+
+def test_a_cell_sees_no_gpu_where_it_asks_for_none_and_that_is_said() -> None:
+    none, one = Resources(threads=2), Resources(gpus=1)
+    assert experiment_ray.environment(none)["CUDA_VISIBLE_DEVICES"] == ""
+    assert "CUDA_VISIBLE_DEVICES" not in experiment_ray.environment(one)
+    assert "has 3 GPUs, for resources.gpus is 0" in experiment_ray.no_gpus(nodes((4, 1), (4, 2)), none)
+    assert experiment_ray.no_gpus(nodes((4, 1)), one) == experiment_ray.no_gpus(nodes((4, 0)), none) == ""

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from plasticity import (
 from plasticity.experiment_cell import Job, record_of
 from plasticity.experiment_estimate import Estimate
 from plasticity.experiment_plan import Cell
+from spectra import provenance
 from spectra.errors import SpectraError
 
 from .cells_of_tests import cell, end, tries, work
@@ -332,3 +334,75 @@ def test_a_plan_says_what_a_run_would_refuse_each_reason_once(capsys: pytest.Cap
     told = " ".join(capsys.readouterr().out.split())
     assert told.count("a run is refused as it stands: ") == 2
     assert f"Cell {cells[0].label!r} {missing} (1 more cells alike)" in told and f"{cells[2].label!r} needs" in told
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_base_that_failed_is_tried_once_for_the_tasks_of_an_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = cell("raise", kind="base")
+    cells = [base, cell("a", needs=base.key)]
+    begun(tmp_path, cells)
+
+    def run() -> str:
+        made = experiment_run.run_one(CHOSEN, cells, 1, tmp_path, say=lambda _: None)
+        assert states(tmp_path) == ["failed", "blocked"]
+        return str(made["reason"])
+
+    assert run() == run() == "RuntimeError: CUDA out of memory" and tries(tmp_path, base) == 2
+    monkeypatch.setenv(experiment_cell.ARRAY, "7")
+    assert run() == run() == "RuntimeError: CUDA out of memory" and tries(tmp_path, base) == 3
+    monkeypatch.setenv(experiment_cell.ARRAY, "8")
+    path = experiment_cell.folder(tmp_path, base) / "cell.json"
+
+    real = locks.held
+
+    def waits(lock: Path, waiting: Any) -> Any:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"reason": "theirs", "pid": -1}))
+        return real(lock, waiting)
+
+    monkeypatch.setattr(locks, "held", waits)  # another task was at it, and failed meanwhile
+    assert run() == "theirs" and tries(tmp_path, base) == 3
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_record_on_disk_says_which_code_was_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "_noted", {"commit": "then", "sources": "5" * 64})
+    one = cell("a")
+    experiment_cell.run(Job(experiment=CHOSEN, cell=one, out=tmp_path), lambda _: None)
+    record = record_of(tmp_path, one)
+    assert record is not None
+    assert (record["provenance"]["commit"], record["provenance"]["sources"]) == ("then", "5" * 64)
+
+
+def test_checkpoints_that_are_asked_for_too_late_are_told(tmp_path: Path) -> None:
+    job = tune(tmp_path)
+    begun(tmp_path, [job.cell])
+    experiment_cell.folder(tmp_path, job.cell).mkdir()
+    made = experiment_cell.about(job.cell) | {"status": "done", "seconds": 1.0, "result": {"kept": None}}
+    (experiment_cell.folder(tmp_path, job.cell) / "cell.json").write_text(json.dumps(made))
+    heard: list[str] = []
+    experiment_run.run(CHOSEN, [job.cell], tmp_path, say=heard.append)
+    assert len(heard) == 1
+    keeping = replace(CHOSEN, finetune=replace(CHOSEN.finetune, keep=True))
+    experiment_run.run(keeping, [job.cell], tmp_path, say=heard.append)
+    assert "those of 1 fine-tuning cells that are done are deleted" in heard[1]
+
+
+def test_spectra_name_the_checkpoints_that_are_no_longer_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alphadecay.config import TrainConfig
+    from plasticity import experiment_spectra
+    from spectra import tracking
+
+    analysed: list[str] = []
+    monkeypatch.setattr(experiment_spectra, "_analysed", lambda *_: {})
+    monkeypatch.setattr(tracking, "track_paths", lambda paths, keep: analysed.extend(paths))
+    monkeypatch.setattr(tracking, "write_track", lambda *_: None)
+    for step in (15, 22):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    heard: list[str] = []
+    for keep, missing in ((2, [20]), (9, [5, 10, 20])):
+        train = TrainConfig(lr=1e-3, steps=22, save_every=5, keep=keep)
+        made = experiment_spectra.spectra_of(str(tmp_path / "checkpoint-22"), train, tmp_path, heard.append)
+        assert made["steps"] == [15, 22] and made["missing"] == missing
+    assert len(heard) == 2 and "3 of the 5 checkpoints" in heard[1] and "(steps 5, 10, 20)" in heard[1]
