@@ -37,6 +37,10 @@ def text(path: Path, what: str) -> str:
     """What stands in a file; raises `SpectraError` where it is not there, or not text."""
     try:
         return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpectraError(
+            f"No {what} file {path}: there is nothing at that path. Expected a YAML file, or a shipped name without .yaml."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpectraError(f"Cannot read {what} {path}: {error}. Expected a YAML file in UTF-8.") from None
 

@@ -130,9 +130,15 @@ def print_names() -> None:
 
 
 def print_yaml(name: str) -> None:
-    """The recipe whole; variants and sweeps follow as comments, so that the output is a recipe."""
+    """The recipe whole; variants and sweeps follow as comments, so that the output is a recipe.
+
+    Raises:
+        SpectraError: there is none of that name; where it is an experiment's, says how to see that.
+    """
     from alphadecay import recipes
 
+    if name not in recipes.names():
+        _check_kind(name)
     text = recipes.to_yaml(recipes.load(name))
     opened = recipes.open_file(name)
     if opened.recipe.name == recipes.load(name).name:
@@ -141,3 +147,14 @@ def print_yaml(name: str) -> None:
                 lines = [f"#   {label}: {_brief(values)}" for label, values in group.items()]
                 text += "\n".join([f"# {title}:", *lines]) + "\n"
     terminal.Output(soft_wrap=True).print(text, markup=False, highlight=False, end="", soft_wrap=True)
+
+
+def _check_kind(name: str) -> None:
+    from plasticity import experiment
+    from spectra.errors import SpectraError
+
+    if name in experiment.names():
+        raise SpectraError(
+            f"{name!r} is an experiment, no recipe of pretraining: plasticity run {name} --show prints its file, plasticity run "
+            f"{name} --dry-run lists its cells."
+        )

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import common
+
+if TYPE_CHECKING:
+    from plasticity.experiment import Experiment
+    from plasticity.experiment_estimate import Estimate
+    from plasticity.experiment_plan import Cell
 
 
 @common.guarded
@@ -27,7 +33,15 @@ def run(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="List the cells with an estimate of GPU time and memory; run and write nothing."
+            "--dry-run",
+            help="List the cells with an estimate of GPU time, memory and disk, with --out how each stands there; run and write "
+            "nothing. Exit code 1: some cell would be refused.",
+        ),
+    ] = False,
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show", help="Print the YAML file of RECIPE, comments too: kept as mine.yaml, it can be edited."
         ),
     ] = False,
     workers: Annotated[
@@ -54,12 +68,11 @@ def run(
 ) -> None:
     """Run a grid of base checkpoints, tasks, settings and seeds. Stopped at any time, the same command goes on.
 
-    Without RECIPE: list the shipped ones. Exit code 1: some cell failed.
+    Without RECIPE: list the shipped ones. Exit code 1: some cell failed, or (--dry-run) would be refused.
     """
     from plasticity import (
         experiment,
         experiment_estimate,
-        experiment_notes,
         experiment_plan,
         experiment_results,
         experiment_run,
@@ -68,6 +81,9 @@ def run(
 
     from . import run_terminal, summary_terminal
 
+    if show:
+        _show(name, dry_run or resume or changed or any(one is not None for one in (out, workers, address, index)))
+        return
     folder = out.expanduser().resolve() if out is not None else None  # workers elsewhere have other working directories
     if name is None and not (resume and folder is not None):
         if folder is not None or resume or index is not None:
@@ -80,19 +96,23 @@ def run(
     cells = experiment_plan.cells(chosen)
     experiment_run.check_asked(cells, workers=workers, engine=engine, address=address, index=index)
     estimates = [experiment_estimate.estimate(chosen, cell) for cell in cells]
-    run_terminal.print_plan(chosen, cells, estimates, whole=dry_run, only=index)
-    if dry_run:
-        run_terminal.print_notes(experiment_notes.notes(chosen, cells))
-        refused = experiment_estimate.refused(chosen, cells, estimates)
-        run_terminal.print_refused(cells, {number: why for number, why in refused.items() if index in (None, number)})
-        return
-    if folder is None:
-        raise SpectraError("--out is missing: name the folder that cells are written to (or --dry-run to see them).")
     asked = cells if index is None else experiment_run.needed(cells, index)
     keys = {cell.key for cell in asked}
-    known = [cost for cell, cost in zip(cells, estimates, strict=True) if cell.key in keys]
     elsewhere = engine != "local" and chosen.resources.memory_gb is None  # of other nodes we know what the recipe says
-    experiment_estimate.check_memory(chosen, asked, known, math.inf if elsewhere else None)
+    room = math.inf if elsewhere else None
+    if dry_run:
+        _print_dry(chosen, cells, estimates, folder, only=index, changed=changed)
+        found = experiment_estimate.refused(chosen, cells, estimates, room)
+        refused = {number: why for number, why in found.items() if cells[number].key in keys}
+        run_terminal.print_refused(cells, refused)
+        if refused:
+            raise typer.Exit(1)
+        return
+    run_terminal.print_plan(chosen, cells, estimates)
+    if folder is None:
+        raise SpectraError("--out is missing: name the folder that cells are written to (or --dry-run to see them).")
+    known = [cost for cell, cost in zip(cells, estimates, strict=True) if cell.key in keys]
+    experiment_estimate.check_memory(chosen, asked, known, room)
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     say = (lambda _: None) if quiet else _say
@@ -111,11 +131,50 @@ def run(
     except KeyboardInterrupt:
         typer.echo(f"what was done is in {folder}; the same command goes on", err=True)
         raise
-    found = experiment_results.write_summary(folder)
-    summary_terminal.print_summary(experiment_results.read_summary(found))
+    summary_terminal.print_summary(experiment_results.read_summary(experiment_results.write_summary(folder)))
     run_terminal.print_done(done, cells, folder)
     if done.failed or done.blocked:
         raise typer.Exit(1)
+
+
+def _show(name: str | None, others: bool) -> None:
+    """Print the file of an experiment.
+
+    Raises:
+        SpectraError: none is named, or `others`: options are given that would have no effect.
+    """
+    from spectra.errors import SpectraError
+
+    from . import run_terminal
+
+    if name is None or others:
+        raise SpectraError(
+            "--show prints a file and nothing else: name its RECIPE, and leave the other options out, as in plasticity run "
+            "section_4 --show > mine.yaml."
+        )
+    run_terminal.print_yaml(name)
+
+
+def _print_dry(
+    chosen: Experiment, cells: Sequence[Cell], estimates: Sequence[Estimate], folder: Path | None, *, only: int | None,
+    changed: bool,
+) -> None:  # fmt: skip
+    """What would be run, and what of it is done in `folder`.
+
+    Raises:
+        SpectraError: the folder is of another experiment, or done cells would drop out.
+    """
+    from plasticity import experiment_notes, experiment_run, experiment_state
+
+    from . import run_terminal
+
+    lost = experiment_run.check(folder, chosen, cells=cells, changed=changed) if folder is not None else []
+    state = experiment_state.state_of(folder, cells) if folder is not None else None
+    run_terminal.print_table(chosen, cells, estimates, state, only=only)
+    run_terminal.print_plan(chosen, cells, estimates, titled=False)
+    if state is not None and folder is not None:
+        run_terminal.print_standing(cells, estimates, state, folder, lost)
+    run_terminal.print_notes(experiment_notes.notes(chosen, cells))
 
 
 def _say(text: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plasticity.experiment_estimate import Estimate
     from plasticity.experiment_plan import Cell
     from plasticity.experiment_run import Done
+    from plasticity.experiment_state import State
 
 _WIDTH = 120
 
@@ -34,39 +35,55 @@ def print_names() -> None:
         table.add_row(name, f"{len(experiment_plan.cells(found)):,}", found.description)
     console = terminal.report_width(_WIDTH)
     console.print(table)
-    console.print(Text("\nplasticity run NAME --dry-run lists the cells of one, with what they cost."))
+    console.print(
+        Text(
+            "\nplasticity run NAME --dry-run lists the cells of one, with what they cost; plasticity run NAME --show > mine.yaml "
+            "makes a copy to edit."
+        )
+    )
+
+
+def print_yaml(name: str) -> None:
+    """The file of an experiment as it stands, so that the output is an experiment."""
+    from plasticity import experiment
+
+    terminal.Output(soft_wrap=True).print(
+        experiment.text_of(name), markup=False, highlight=False, end="", soft_wrap=True
+    )
+
+
+def print_table(
+    experiment: Experiment, cells: Sequence[Cell], estimates: Sequence[Estimate], state: State | None, only: int | None
+) -> None:
+    """Every cell by its number, or that number `only`, with what it costs; with a `state`, how it stands."""
+    _print_title(experiment)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("cell", justify="right")
+    table.add_column("what")
+    for column in ("parameters", "tokens", "GPU time", "GB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    if state is not None:
+        table.add_column("stands", no_wrap=True)
+    for number, (cell, cost) in enumerate(zip(cells, estimates, strict=True)):
+        if only not in (None, number):
+            continue
+        stands = [_standing(cell, state)] if state is not None else []
+        table.add_row(
+            str(number), Text(cell.label), _count(cost.parameters), _count(cost.tokens), _time(cost.gpu_hours),
+            _short(cost.memory_gb), *stands,
+        )  # fmt: skip
+    terminal.report_width(_WIDTH).print(table)
 
 
 def print_plan(
-    experiment: Experiment,
-    cells: Sequence[Cell],
-    estimates: Sequence[Estimate],
-    *,
-    whole: bool,
-    only: int | None = None,
+    experiment: Experiment, cells: Sequence[Cell], estimates: Sequence[Estimate], *, titled: bool = True
 ) -> None:
-    """Cells by kind, GPU time and memory; `whole`: every cell by its number, too, or that number `only`."""
+    """Cells by kind, GPU time and memory of all."""
     from plasticity import experiment_estimate as costs
 
     console = terminal.report_width(_WIDTH)
-    console.print(Text(experiment.name, style="bold"))
-    for line in (experiment.description, f"source: {experiment.source}" if experiment.source else ""):
-        if line:
-            console.print(Text(line))
-    if whole:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("cell", justify="right")
-        table.add_column("what")
-        for column in ("parameters", "tokens", "GPU time", "GB"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for number, (cell, cost) in enumerate(zip(cells, estimates, strict=True)):
-            if only not in (None, number):
-                continue
-            table.add_row(
-                str(number), Text(cell.label), _count(cost.parameters), _count(cost.tokens), _time(cost.gpu_hours),
-                _short(cost.memory_gb),
-            )  # fmt: skip
-        console.print(table)
+    if titled:
+        _print_title(experiment)
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(cell.kind for cell in cells).items())
     hours, unknown = costs.total(estimates)
     console.print(Text(f"{len(cells)} cells: {kinds}"))
@@ -77,6 +94,39 @@ def print_plan(
             f"example){more}; largest cell {_short(max((cost.memory_gb or 0.0) for cost in estimates))} GB without activations"
         )
     )
+
+
+def _print_title(experiment: Experiment) -> None:
+    console = terminal.report_width(_WIDTH)
+    console.print(Text(experiment.name, style="bold"))
+    for line in (experiment.description, f"source: {experiment.source}" if experiment.source else ""):
+        if line:
+            console.print(Text(line))
+
+
+def print_standing(
+    cells: Sequence[Cell], estimates: Sequence[Estimate], state: State, folder: Path, lost: Sequence[str]
+) -> None:
+    """How many cells are done in a folder, and what the others cost."""
+    from plasticity import experiment_estimate as costs
+
+    counts = Counter(_standing(cell, state) for cell in cells)
+    left = [cost for cell, cost in zip(cells, estimates, strict=True) if cell.key not in state.done]
+    failed = f", {counts['failed']} failed (tried again)" if counts["failed"] else ""
+    console = terminal.report_width(_WIDTH)
+    console.print(
+        Text(
+            f"{counts['done']} of {len(cells)} cells done in {folder}{failed}; left: about {_time(costs.total(left)[0])}"
+        )
+    )
+    if lost:
+        console.print(Text(f"--changed: done cells that drop out of it: {len(lost)}, the first {lost[0]!r}"))
+
+
+def _standing(cell: Cell, state: State) -> str:
+    if cell.key in state.done:
+        return "done"
+    return "failed" if cell.key in state.failed_before else "to do"
 
 
 def print_notes(notes: Sequence[str]) -> None:

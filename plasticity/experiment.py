@@ -31,8 +31,8 @@ from plasticity.experiment_sections import (
 from spectra.errors import SpectraError
 
 __all__ = [
-    "AXIS", "Experiment", "Gap", "Given", "Pretrain", "Probe", "Resources", "Score", "Spectra", "TaskData", "Tune", "from_yaml",
-    "load", "names", "to_yaml",
+    "AXIS", "Experiment", "Gap", "Given", "Pretrain", "Probe", "Resources", "Score", "Spectra", "TaskData", "Tune", "copying",
+    "from_yaml", "load", "names", "text_of", "to_yaml",
 ]  # fmt: skip
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
@@ -86,6 +86,21 @@ def load(name: str) -> Experiment:
     """
     text, path = shipped.read(name, EXPERIMENTS, "experiment")
     return from_yaml(text, path.name, path.stem)
+
+
+def text_of(name: str) -> str:
+    """What stands in the file of the experiment of that name, comments too, so that a copy of it can be edited and run.
+
+    Raises:
+        SpectraError: there is none, or it is wrong; errors as of `load`.
+    """
+    load(name)
+    return shipped.read(name, EXPERIMENTS, "experiment")[0]
+
+
+def copying(name: str) -> str:
+    """How to get a copy to edit of a shipped experiment, as a sentence; empty where it is not shipped."""
+    return f" For a copy to edit: plasticity run {name} --show > mine.yaml." if name in names() else ""
 
 
 def from_yaml(text: str, where: str, name: str) -> Experiment:

@@ -90,8 +90,7 @@ def refused(
         available: GB; None: `resources.memory_gb`, else that of the GPU, else of this machine.
     """
     room = available or experiment.resources.memory_gb or memory_here()
-    asked = {cell.task for cell in cells if cell.kind in {"before", "tune"}}
-    lacking = {task: elsewhere(experiment, task) for task in asked}
+    lacking = elsewhere(experiment, dict.fromkeys(cell.task for cell in cells if cell.kind in {"before", "tune"}))
     made = {}
     for number, (cell, cost) in enumerate(zip(cells, estimates, strict=True)):
         needs = cost.memory_gb or 0.0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticity import experiment_content, experiment_paths
-from plasticity.experiment import Experiment, TaskData
+from plasticity.experiment import Experiment, TaskData, copying
 from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
@@ -67,18 +68,34 @@ def evaluation(experiment: Experiment, name: str, data: TaskData) -> Evaluation:
     return Evaluation(told=told | {"version": header.version, "files": files}, said=said)
 
 
-def elsewhere(experiment: Experiment, name: str) -> str | None:
-    """Why a task cannot be run as it is asked for: its data are not on the hub, and none are named; None: it can."""
-    if experiment.tasks.get(name, TaskData()).data is not None:
-        return None
-    header = task_of(experiment, name).header
-    places = dict.fromkeys(one.url for one in (*header.train, *header.test) if one.url)
-    if not places:
-        return None
+def elsewhere(experiment: Experiment, names: Iterable[str]) -> dict[str, str]:
+    """Task -> why it cannot be run as it is asked for: its data are not on the hub, and none are named. Others are left out.
+
+    Tasks of the same data have the same reason, which names them all.
+    """
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        if experiment.tasks.get(name, TaskData()).data is None:
+            header = task_of(experiment, name).header
+            places = tuple(dict.fromkeys(one.url for one in (*header.train, *header.test) if one.url))
+            if places:
+                alike.setdefault(places, []).append(name)
+    return {name: _lacking(experiment, places, tasks) for places, tasks in alike.items() for name in tasks}
+
+
+def _lacking(experiment: Experiment, places: Sequence[str], tasks: Sequence[str]) -> str:
+    """What is not there of tasks of the same data, and what to do."""
+    named = ", ".join(f"{name}: {{data: FOLDER}}" for name in tasks)
+    who = "it" if len(tasks) == 1 else "them"
     return (
-        f"its data are not on the hub, but at {' and '.join(places)}. Name their folder (tasks: {{{name}: {{data: FOLDER}}}}), or "
-        f"leave {name} out."
+        f"the data of {_joined(tasks)} are not on the hub, but at {_joined(places)}. Name their folder (tasks: {{{named}}}), or "
+        f"leave {who} out.{copying(experiment.name)}"
     )
+
+
+def _joined(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _reward_model(experiment: Experiment, name: str, data: TaskData) -> tuple[str | None, Any]:

@@ -145,7 +145,7 @@ def test_unknown_names_say_the_near_one() -> None:
         study.load("study_alphadecay_smal")
     with pytest.raises(SpectraError, match="Did you mean 'adamw'"):
         study.only(small(), "adammw")
-    with pytest.raises(SpectraError, match="Cannot read study"):
+    with pytest.raises(SpectraError, match="No study file absent"):
         study.load("absent/study.yaml")
 
 

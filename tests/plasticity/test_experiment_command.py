@@ -1,0 +1,84 @@
+"""`plasticity run` as a user meets it: what it shows of an experiment, and what its exit code says, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from cli.plasticity_app import app
+from plasticity import experiment, experiment_cell, experiment_plan, experiment_run
+from tests.alphadecay.conftest import own_caches  # noqa: F401 -- a fixture for every test here
+
+SMALL = "pretrain: {recipe: tiny, grid: {decay.base: [0.1, 1.0]}}\nspectra: {}\n"
+
+
+def call(*words: object) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def told(*words: object) -> str:
+    return " ".join(call(*words).output.split())
+
+
+def file_of(folder: Path, text: str = SMALL) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_shipped_experiment_is_shown_as_it_stands_and_its_copy_is_the_same_experiment(tmp_path: Path) -> None:
+    found = call("run", "section_4", "--show")
+    assert found.exit_code == 0 and found.stdout == (experiment.EXPERIMENTS / "section_4.yaml").read_text()
+    copy = file_of(tmp_path, call("run", "demo", "--show").stdout)
+    same = [[cell.key for cell in experiment_plan.cells(experiment.load(name))] for name in ("demo", str(copy))]
+    assert same[0] == same[1]
+    for words in (("demo", "--dry-run"), ("demo", "--out", tmp_path), ()):
+        found = call("run", "--show", *words)
+        assert found.exit_code == 2 and "name its RECIPE, and leave the other options out" in found.output
+
+
+def test_an_experiment_is_no_recipe_and_what_is_not_there_is_said_in_a_sentence() -> None:
+    assert "plasticity run section_4 --show prints its file" in told("recipes", "section_4")
+    found = told("run", "nothere.yaml")
+    assert "No experiment file nothere.yaml: there is nothing at that path." in found and "Errno" not in found
+
+
+def test_a_plan_that_would_be_refused_ends_with_1_and_names_tasks_of_the_same_data_once(tmp_path: Path) -> None:
+    assert call("run", file_of(tmp_path), "--dry-run").exit_code == 0
+    tasks = "tasks: {safety: {reward_model: org/judge}, safety_300: {reward_model: org/judge}}\n"
+    path = file_of(tmp_path, f"{SMALL}{tasks}")
+    found = call("run", path, "--dry-run")
+    said = " ".join(found.output.split())
+    assert found.exit_code == 1 and said.count("a run is refused as it stands") == 1
+    assert "the data of safety and safety_300 are not on the hub" in said
+    assert "(tasks: {safety: {data: FOLDER}, safety_300: {data: FOLDER}}), or leave them out." in said
+    assert "--show" not in said, "it is the user's own"
+    assert call("run", path, "--dry-run", "--index", "0").exit_code == 0, "of that cell alone nothing is refused"
+    assert "plasticity run section_4 --show > mine.yaml" in told("run", "section_4", "--out", tmp_path / "x")
+
+
+def test_a_plan_says_how_each_cell_stands_in_a_folder_and_writes_nothing(tmp_path: Path) -> None:
+    path, out = file_of(tmp_path), tmp_path / "out"
+    found = call("run", path, "--dry-run", "--out", out)
+    assert found.exit_code == 0 and not out.exists() and found.output.count("to do") == 4
+    chosen = experiment.load(str(path))
+    cells = experiment_plan.cells(chosen)
+    experiment_run.begin(out, chosen, cells=cells)
+    record = experiment_cell.failed(out, cells[1], "out of memory")
+    folder = experiment_cell.folder(out, cells[0])
+    folder.mkdir(parents=True)
+    done = record | experiment_cell.about(cells[0]) | {"status": "done", "seconds": 1.0, "result": {}}
+    (folder / experiment_cell.RECORD).write_text(json.dumps(done))
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
+    said = told("run", path, "--dry-run", "--out", out)
+    assert "1 of 4 cells done in" in said and "1 failed (tried again)" in said and said.count("to do") == 2
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
+    other = file_of(tmp_path, SMALL.replace("0.1, 1.0", "1.0, 2.0"))
+    found = call("run", other, "--dry-run", "--out", out)
+    assert found.exit_code == 2 and "1, the first 'base tiny decay.base=0.1 seed=42'" in found.output
+    assert "done cells that drop out of it: 1" in told("run", other, "--dry-run", "--out", out, "--changed")
+    found = call("run", "demo", "--dry-run", "--out", out)
+    assert found.exit_code == 2 and "holds the experiment 'mine', not 'demo'" in found.output
