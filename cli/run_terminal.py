@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from plasticity.experiment_state import State
 
 _WIDTH = 120
+_FILLS = 100_000_000  # parameters under which a GPU mostly waits for the next small piece of work
 
 
 def print_names() -> None:
@@ -94,6 +95,41 @@ def print_plan(
             f"example){more}; largest cell {_short(max((cost.memory_gb or 0.0) for cost in estimates))} GB without activations"
         )
     )
+    largest = max((cost.parameters or 0 for cost in estimates), default=0)
+    if hours and largest < _FILLS:
+        console.print(
+            Text(
+                f"models this small (up to {_count(largest)} parameters) do not fill a GPU: it will take many times these "
+                f"{_time(hours)}, which count arithmetic alone"
+            )
+        )
+    console.print(Text(_resources(experiment)))
+    if taken := _disk(experiment, cells):
+        console.print(Text(taken))
+
+
+def _resources(experiment: Experiment) -> str:
+    """What each cell is given (`resources`)."""
+    needs = experiment.resources
+    memory = f", {needs.memory_gb:g} GB" if needs.memory_gb is not None else ""
+    return f"each cell: CPU threads {needs.threads}, GPUs {needs.gpus:g}{memory} (resources)"
+
+
+def _disk(experiment: Experiment, cells: Sequence[Cell]) -> str:
+    """Disk that checkpoints take; empty: none."""
+    from plasticity.experiment_disk import disk
+
+    found = disk(experiment, cells)
+    if not (found.checkpoints or found.under_way_gb or found.unknown):
+        return ""
+    parts = [
+        f"disk: about {_bytes(found.kept_gb)} for the {found.checkpoints} checkpoints that are kept, with their optimizer"
+    ]
+    if found.under_way_gb:
+        parts.append(f"up to {_bytes(found.under_way_gb)} for each fine-tuning under way")
+    if found.unknown:
+        parts.append(f"not counted: checkpoints of {found.unknown} fine-tunings of models that are not on this machine")
+    return "; ".join(parts)
 
 
 def _print_title(experiment: Experiment) -> None:
@@ -181,6 +217,13 @@ def _time(hours: float | None) -> str:
     if seconds >= 60:
         return f"{seconds / 60:.0f} min"
     return "0 s" if not seconds else f"{seconds:.1f} s" if seconds >= 0.1 else "< 0.1 s"
+
+
+def _bytes(gigabytes: float) -> str:
+    for size, unit in ((1e3, "TB"), (1.0, "GB")):
+        if gigabytes >= size:
+            return f"{gigabytes / size:.3g} {unit}"
+    return f"{1e3 * gigabytes:.3g} MB"
 
 
 def _short(value: float | None) -> str:

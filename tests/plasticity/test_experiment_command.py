@@ -6,10 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from cli.plasticity_app import app
-from plasticity import experiment, experiment_cell, experiment_plan, experiment_run
+from plasticity import (
+    experiment,
+    experiment_cell,
+    experiment_disk,
+    experiment_estimate,
+    experiment_plan,
+    experiment_run,
+)
+from plasticity.experiment_plan import Cell
 from tests.alphadecay.conftest import own_caches  # noqa: F401 -- a fixture for every test here
 
 SMALL = "pretrain: {recipe: tiny, grid: {decay.base: [0.1, 1.0]}}\nspectra: {}\n"
@@ -27,6 +36,10 @@ def file_of(folder: Path, text: str = SMALL) -> Path:
     path = folder / "mine.yaml"
     path.write_text(text)
     return path
+
+
+def planned(chosen: experiment.Experiment) -> tuple[experiment.Experiment, list[Cell]]:
+    return chosen, experiment_plan.cells(chosen)
 
 
 def test_a_shipped_experiment_is_shown_as_it_stands_and_its_copy_is_the_same_experiment(tmp_path: Path) -> None:
@@ -82,3 +95,26 @@ def test_a_plan_says_how_each_cell_stands_in_a_folder_and_writes_nothing(tmp_pat
     assert "done cells that drop out of it: 1" in told("run", other, "--dry-run", "--out", out, "--changed")
     found = call("run", "demo", "--dry-run", "--out", out)
     assert found.exit_code == 2 and "holds the experiment 'mine', not 'demo'" in found.output
+
+
+def test_disk_is_of_the_checkpoints_that_stay_and_the_papers_grid_takes_what_its_file_says() -> None:
+    found = experiment_disk.disk(*planned(experiment.load("section_4")))
+    assert 9.5e3 < found.kept_gb < 9.9e3 and found.unknown == 0
+    text = "pretrain: {recipe: tiny, set: {train.save_every: 100, train.keep: 9, train.steps: 250}}\ntasks: [toy_arithmetic]\n"
+    chosen, cells = planned(experiment.from_yaml(text, "x", "x"))
+    count = experiment_estimate.parameters(cells[0].base)
+    found = experiment_disk.disk(chosen, cells)
+    assert count is not None and found.checkpoints == 3
+    assert found.kept_gb == pytest.approx(36 * count / 1e9)
+    tuned = cells[-1].config["finetune"]["train"]
+    assert found.under_way_gb == pytest.approx(
+        12 * count / 1e9 * min(tuned["keep"], -(-tuned["steps"] // tuned["save_every"]))
+    )
+    more = experiment_disk.disk(*planned(experiment.from_yaml(f"{text}finetune: {{keep: true}}\n", "x", "x")))
+    assert more.under_way_gb == 0 and more.kept_gb == pytest.approx(found.kept_gb + found.under_way_gb)
+
+
+def test_of_small_models_a_plan_says_that_gpu_time_is_arithmetic_alone(tmp_path: Path) -> None:
+    said = told("run", file_of(tmp_path, f"{SMALL}resources: {{gpus: 0.5, threads: 2}}\n"), "--dry-run")
+    assert "do not fill a GPU" in said and "each cell: CPU threads 2, GPUs 0.5 (resources)" in said
+    assert "disk: about" in said
