@@ -14,7 +14,7 @@ from plasticity import stats
 from plasticity.experiment_claim import HOLDS, NO, NOT, ONE_SEED, OPEN, UNKNOWN, YES, Finding, unknown
 from plasticity.experiment_families import Family, Scores
 from plasticity.experiment_places import POLICY, is_number
-from plasticity.experiment_statistics import LOSS, reference
+from plasticity.experiment_statistics import LOSS, reference, why_not_by_loss
 from plasticity.experiment_trends import trends
 from plasticity.stats_grid import Contrasts, Grid, align, contrasts
 from plasticity.stats_result import counted, listed
@@ -136,7 +136,8 @@ def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[
     larger = [name for name in against.names if is_number(family.x(name)) and family.x(name) > at]
     unknown_larger = [name for name in against.unscored if not is_number(family.x(name)) or family.x(name) > at]
     told = _told(family, one, against)
-    which = "the smallest validation loss" if against.by == "loss" else f"the smallest value ({_why_not(family)})"
+    why = why_not_by_loss(family, against.by)
+    which = f"the smallest value ({why})" if why else "the smallest validation loss"
     if not larger:
         tried = "scored" if unknown_larger else "tried"
         answer = f"{axis} {at} has {which}, and no larger value was {tried}: it cannot be said."
@@ -156,10 +157,6 @@ def _plasticity(family: Family, one: Scores | None, axis: str, others: Sequence[
     return Finding(
         claim="plasticity", group=family.label, question=question, answer=answer, status=status, evidence=told
     )
-
-
-def _why_not(family: Family) -> str:
-    return "not all losses are known" if family.comparable else "losses of different tokenizers cannot be compared"
 
 
 def _without_loss(family: Family) -> str:

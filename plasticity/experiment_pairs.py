@@ -11,7 +11,7 @@ from plasticity import stats
 from plasticity.experiment_data import Found
 from plasticity.experiment_families import Family, Measures, Scores, Tokenizers, family_of
 from plasticity.experiment_places import GIVEN, Place
-from plasticity.experiment_statistics import reference
+from plasticity.experiment_statistics import reference, why_not_by_loss
 from plasticity.stats_resample import DRAWS
 
 ALL = "all bases"
@@ -69,6 +69,7 @@ def _compared(family: Family, one: Scores, first: str, second: str, by: str | No
     return {
         "task": one.task, "tasks": one.tasks, "score": one.score, "setting": dict(one.setting),
         "name_a": first, "name_b": second, "reference_by": by,
+        "reference_why": why_not_by_loss(family, by) if by is not None else "",
         "value_a": shown[first], "value_b": shown[second], "value": value, "ci95": made.ci95,
         "n_seeds": len(made.shared), "seeds": list(made.shared), "seeds_of": family.seeds_of, "n_questions": made.n,
         "better": "higher" if one.sign > 0 else "lower",

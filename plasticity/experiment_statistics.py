@@ -30,6 +30,13 @@ def reference(family: Family, names: Sequence[str]) -> tuple[str, str]:
     return names[0], "smallest"
 
 
+def why_not_by_loss(family: Family, by: str) -> str:
+    """Why others are not compared with the place of the smallest loss; empty where they are."""
+    if by == "loss":
+        return ""
+    return "not all losses are known" if family.comparable else "losses of different tokenizers cannot be compared"
+
+
 def comparisons(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) -> list[dict[str, Any]]:
     """Every place minus the reference, on every task and on their mean; Holm over the tasks of one pair."""
     made: list[dict[str, Any]] = []
@@ -41,7 +48,7 @@ def comparisons(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) 
         made += [
             _about(family, one) | {
                 "name_a": name, "name_b": control, "x_a": family.x(name), "x_b": family.x(control), "reference_by": by,
-                "better": "higher" if one.sign > 0 else "lower", **_pair(one, name, control, draws), "holm_p": None,
+                "reference_why": why_not_by_loss(family, by), "better": "higher" if one.sign > 0 else "lower", **_pair(one, name, control, draws), "holm_p": None,
             }
             for name in names if name != control
         ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 from plasticity.report import names, summary_file, words
 from plasticity.report.data import payload
 from plasticity.report.frame import frame
+from plasticity.report.leader import leader
 from plasticity.report.probes import tasks_of_all as probe_tasks_of_all
 from plasticity.report.probes import with_best_of_test
 from plasticity.report.responses import side_by_side
@@ -108,6 +109,7 @@ def _context(summary: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, 
         "open_pairs": bool(words.ahead(summary)),
         "first": next((name for name in _FIGURES if has[name]), "verdict"),
         "axis": drawn["axis"]["title"],
+        "leader": leader(summary, drawn["axis"]["title"]),
         "headline": words.headline(summary),
         "asked": [*words.ahead(summary), *words.asked(summary)],
         "warnings": [str(warning) for warning in summary["warnings"]],

@@ -46,13 +46,17 @@ def _correlations(summary: Summary, bases: Sequence[Entry]) -> list[dict[str, An
     from plasticity import stats
     from plasticity.experiment_results import plain
 
-    values = _by_place(summary, bases)
+    places: dict[tuple[Any, ...], dict[tuple[str, str], float]] = {}
     made: dict[tuple[str, str, str], dict[str, Any]] = {}
     for one in summary["statistics"].get("correlations", ()):
         about = (str(one["group"]), str(one["with"]), str(one.get("setting")))
         if about in made or not str(one["of"]).startswith("probe") or not one.get("points"):
             continue
         score = {name: pair[1] for name, pair in one["points"].items()}
+        seeds = tuple(one.get("seeds") or ()) if one.get("seeds_of") == "pretraining" else ()
+        if seeds not in places:
+            places[seeds] = _by_place(summary, [base for base in bases if not seeds or base.get("seed") in seeds])
+        values = places[seeds]
         known = {name: values.get((about[0], name), values.get(("", name))) for name in score}
         if any(value is not None for value in known.values()):
             made[about] = {

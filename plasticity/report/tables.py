@@ -115,9 +115,7 @@ def _comparisons(found: Sequence[Entry], axis: str) -> Table:
     rows = []
     for one in found:
         paired, mcnemar, seeds = (one.get(key) or {} for key in ("paired", "mcnemar", "over_seeds"))
-        other = (
-            "" if one.get("reference_by", "loss") == "loss" else "Not all losses are known: against the smallest value."
-        )
+        other = _other(one, "that of the smallest value, or the first")
         said = _remarks(other, paired.get("why"), mcnemar.get("why"), seeds.get("why"), one.get("warning"))
         names = [str(one.get("name_a")), str(one.get("name_b"))]
         places = names if one["x_a"] == one["x_b"] else labels([one["x_a"], one["x_b"]], names)
@@ -227,6 +225,12 @@ def _tradeoffs(found: Sequence[Entry], frame: Frame) -> Table:
 _SURE = {"settled": "settled", "one seed": "over questions alone: one seed"}
 
 
+def _other(one: Entry, which: str) -> str:
+    """Why the base that others are compared with is not that of the smallest loss."""
+    why = str(one.get("reference_why") or "")
+    return f"{why[0].upper()}{why[1:]}: against {which}." if why else ""
+
+
 def _pairs(found: Sequence[Entry]) -> Table:
     columns = _columns(
         _text("task"), _text("score"), _text("setting"), _text("base"), "value", _text("against"), "value", "difference",
@@ -237,8 +241,7 @@ def _pairs(found: Sequence[Entry]) -> Table:
         [one["task"], one["score"], setting_label(one.get("setting")), one["name_b"], one["value_b"], one["name_a"],
          one["value_a"], one["value"], _interval(one.get("ci95")), one["better"], one["ahead"] or "", _SURE.get(
              str(one["status"]), "not settled"), one["n_questions"], one["n_seeds"], one["method"],
-         _remarks("" if one.get("reference_by", "loss") != "smallest" else "Not all losses are known: against the first base.",
-                  one.get("remark"), one.get("said_of_seeds"), one.get("warning"))]
+         _remarks(_other(one, "the first base"), one.get("remark"), one.get("said_of_seeds"), one.get("warning"))]
         for one in found
     ]  # fmt: skip
     return Table(id="pairs-table", columns=columns, rows=rows)

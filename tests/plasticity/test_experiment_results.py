@@ -518,6 +518,8 @@ def test_losses_of_different_tokenizers_choose_nothing(tmp_path: Path) -> None:
     found = summarise(tmp_path / "mixed", draws=50)["statistics"]
     assert {(p["name_a"], p["reference_by"]) for p in found["pairs"]} == {("a", "smallest")}
     assert {(c["name_b"], c["reference_by"]) for c in found["comparisons"]} == {("a", "smallest")}
+    why = "losses of different tokenizers cannot be compared"
+    assert {one["reference_why"] for one in (*found["pairs"], *found["comparisons"])} == {why}
     experiment_folder.write(tmp_path / "same", text, flags=right, measured=lambda cell: {"loss": numbers(cell)["loss"]})
     found = summarise(tmp_path / "same", draws=50)["statistics"]
     assert {(p["name_a"], p["reference_by"]) for p in found["pairs"]} == {("e", "loss")}

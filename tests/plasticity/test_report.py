@@ -20,6 +20,7 @@ from plasticity.experiment_results import summarise
 from plasticity.rank_result import RankResult, combine, signal
 from plasticity.report import render_html, summary_file, write_html
 from plasticity.report.frame import frame
+from plasticity.report.leader import leader
 from plasticity.report.questions import question_texts
 from plasticity.stats_ranking import agreement
 from spectra.errors import SpectraError
@@ -117,7 +118,8 @@ def test_what_is_not_there_is_left_out_and_said(tmp_path: Path) -> None:
 
 def test_bases_of_one_value_are_compared_by_name(tmp_path: Path) -> None:
     summary = report_summary.made(tasks=("toy_arithmetic",))
-    policies = {"x_a": 0.1, "x_b": 0.1, "name_a": "alphadecay", "name_b": "uniform", "reference_by": "smallest"}
+    policies = {"x_a": 0.1, "x_b": 0.1, "name_a": "alphadecay", "name_b": "uniform", "reference_by": "smallest",
+                "reference_why": "losses of different tokenizers cannot be compared"}  # fmt: skip
     summary["statistics"]["comparisons"].append(summary["statistics"]["comparisons"][0] | policies)
     found = json.loads(parse(render_html(report_summary.write(tmp_path, summary))).data)
     (table,) = [table for table in found["tables"] if table["id"] == "comparisons-table"]
@@ -132,7 +134,8 @@ def test_bases_of_one_value_are_compared_by_name(tmp_path: Path) -> None:
         ["3", "0.1"],
         ["alphadecay", "uniform"],
     ]
-    assert [("against the smallest value" in row[-1]) for row in table["rows"]] == [False] * 4 + [True]
+    said = "Losses of different tokenizers cannot be compared: against that of the smallest value, or the first."
+    assert [said in row[-1] for row in table["rows"]] == [False] * 4 + [True]
 
 
 def table_of(data: Any, name: str) -> list[dict[str, Any]]:
@@ -623,3 +626,24 @@ def test_the_programs_own_summary_is_drawn(browser: Browser, real: Path, tmp_pat
     browser.open(page)
     drawn(browser)
     quiet(browser, page)
+
+
+def test_the_page_begins_with_the_base_that_is_ahead(tmp_path: Path) -> None:
+    """And says how sure that is, and which other scores disagree."""
+    summary = report_summary.made(tasks=("toy_arithmetic",))
+    (told,) = leader(summary, "weight decay")
+    assert told.startswith(
+        "Ahead once fine-tuned, toy_arithmetic, greedy: weight decay 1 with 57.0%, best in 70% of draws of 3 seeds and questions; "
+        "next weight decay 0.3 with 51.1%. Which is best is not settled."
+    )
+    assert told in parse(render_html(report_summary.write(tmp_path, summary))).text.replace("\n", " ")
+    (one,) = summary["statistics"]["optimum"]
+    one |= {"n_seeds": 1, "shares": {"by_loss": {"0.1": 1.0}, "by_score": {"1.0": 1.0}}}
+    for point in summary["points"]:
+        if (point["score"], point["x"], point["start"]) == ("pass@16", 0.1, "pretrained"):
+            point["value"] = 0.99
+    (told,) = leader(summary, "weight decay")
+    assert "best in over 99% of draws of questions" in told and "not settled" not in told
+    assert "One seed of pretraining: what another would change is not known." in told
+    assert "Other scores disagree: by pass@16 it is weight decay 0.1 (99.0%)" in told
+    assert leader(summary | {"statistics": {}}, "weight decay") == []

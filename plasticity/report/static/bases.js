@@ -1,7 +1,7 @@
 // Numbers of the bases themselves: loss, probes, gap, attention rank at the end.
 function setUpLoss() {
   chart("loss-plot", () => {
-    const made = overAxis((b) => b.loss, "validation loss", { doubt: true });
+    const made = overAxis((b) => b.loss, "validation loss (nats a token)", { doubt: true });
     if (typeof made === "string") return made;
     for (const l of lineIndices) {
       const points = data.loss.filter((p) => p.l === l && p.v !== null && p.x !== null).sort(byPlace);
@@ -9,8 +9,8 @@ function setUpLoss() {
       const known = points.filter((p) => typeof p.lo === "number");
       if (!data.axis.nominal && known.length > 1) made.traces.unshift({ type: "scatter", mode: "lines", fill: "toself", hoverinfo: "skip", showlegend: false, line: { width: 0 }, fillcolor: see(ink(l), 0.14),
         x: [...known.map((p) => p.x + dodge(l)), ...known.map((p) => p.x + dodge(l)).reverse()], y: [...known.map((p) => p.hi), ...known.map((p) => p.lo).reverse()] });
-      const least = points.reduce((a, b) => (b.v < a.v ? b : a));
-      made.traces.push(mark(least, l, "star", "least loss"));
+      const told = leastPlaces(l), least = points.filter((p) => told.includes(data.axis.labels[p.x]));
+      for (const p of least.length ? least : [points.reduce((a, b) => (b.v < a.v ? b : a))]) made.traces.push(mark(p, l, "star", "least loss"));
       for (const label of bestPlaces(l)) {
         const p = points.find((q) => data.axis.labels[q.x] === label);
         if (p) made.traces.push(mark(p, l, "diamond-open", "best score"));
@@ -21,12 +21,13 @@ function setUpLoss() {
 }
 const mark = (p, l, symbol, text) => ({ type: "scatter", mode: "markers", showlegend: false, x: [p.x + dodge(l)], y: [p.v], hoverinfo: "text", text: [plotText(text) + ": " + whose(p) + (p.warn ? DOUBT : "")],
   marker: { symbol, size: symbol === "star" ? 17 : 20, color: symbol === "star" ? ink(l) : css("--ink"), line: { width: symbol === "star" ? 1 : 2, color: symbol === "star" ? css("--card") : css("--ink") } } });
-// Where the mean over generated tasks is best (or the one task), of the first score that was compared.
-function bestPlaces(l) {
+// Where the mean over generated tasks is best (or the one task), of the first score that was compared; where the loss is least, over
+// the seeds that all bases have, as the sentence under the figure says it.
+function optimumOf(l) {
   const mine = data.optimum.filter((one) => data.lines[l] === one.group);
-  const one = mine.find((o) => o.task === "mean") || mine[0];
-  return one ? one.best : [];
+  return mine.find((o) => o.task === "mean") || mine[0] || { best: [], loss: [] };
 }
+const bestPlaces = (l) => optimumOf(l).best, leastPlaces = (l) => optimumOf(l).loss;
 
 function setUpProbes() {
   if (!$("probes")) return;
@@ -68,7 +69,7 @@ const rampLine = (x, label) => ({ type: "scatter", mode: "lines+markers", name: 
 
 function setUpGap() {
   chart("gap-plot", () => {
-    const made = overAxis((b) => b.gap.v, "gap in loss", { interval: (b) => b.gap, doubt: true });
+    const made = overAxis((b) => b.gap.v, "gap in loss (nats a token)", { interval: (b) => b.gap, doubt: true });
     if (typeof made !== "string") Object.assign(made.layout.yaxis, { zeroline: true, zerolinecolor: css("--dim") });
     return made;
   });
@@ -78,10 +79,10 @@ function setUpGap() {
       const points = [...averages((b) => b.gap[key]).values()].filter((p) => p.l === l);
       traces.push(...banded(points.map((p) => ({ ...p, lo: null, hi: null })), l, (p) => whose(p) + ", " + name + ": " + number(p.v) + (doubted(l, p.x) ? DOUBT : ""), { name: plotText((data.lines.length > 1 ? data.lines[l] + ", " : "") + name), line: look(l, { dash }) }));
     }
-    return traces.length ? { traces, layout: { xaxis: along(), yaxis: { title: { text: "loss" } } } } : "No base has both losses";
+    return traces.length ? { traces, layout: { xaxis: along(), yaxis: { title: { text: "loss (nats a token)" } } } } : "No base has both losses";
   });
 }
 
 function setUpFinalRanks() {
-  for (const kind of ["qk", "vp"]) chart("final-" + kind, () => overAxis((b) => b.final["pseudo_rank_" + kind], "pseudo-rank"));
+  for (const kind of ["qk", "vp"]) chart("final-" + kind, () => overAxis((b) => b.final["pseudo_rank_" + kind], "pseudo-rank (share of full rank)"));
 }

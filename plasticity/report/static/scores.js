@@ -97,7 +97,7 @@ function setUpAgainst() {
         text: points.map((p) => beside(p.x)), textposition: "middle right", textfont: { size: 11, color: css("--dim") }, cliponaxis: false, error_y: { ...errors(points, see(ink(l), 0.5)), thickness: 1 },
         hovertext: points.map((p) => scoreHover(share)(p) + "<br>" + plotText(title) + " " + number(at.get(cell(l, p.x)).v) + (doubtful(key) && doubted(l, p.x) ? DOUBT : "")), hoverinfo: "text" });
     }
-    return traces.length ? { traces, layout: { xaxis: { title: { text: wrapped(title) } }, yaxis: scoreAxis(c), showlegend: data.lines.length > 1 } } : "No base has both numbers";
+    return traces.length ? { traces, layout: { xaxis: { title: { text: wrapped(title + (doubtful(key) ? " (nats a token)" : "")) } }, yaxis: scoreAxis(c), showlegend: data.lines.length > 1 } } : "No base has both numbers";
   });
   sayAgainst();
 }
@@ -107,6 +107,8 @@ function sayAgainst() {
   $("against-caption").textContent = clean((doubtful(key) && data.bases.some((b) => b.warn) ? "⚠ " : "") + kind + ", " + taskName(task) + ", against " + title + "; beside each point its " + data.axis.title + (data.settings.length > 1 ? "; setting: " + data.settings[chosen("against-setting")] : ""));
   const told = (name, f) => (!f ? "" : f.v === null ? (f.why || name + " cannot be given").replace(/\.$/, "") : name + " " + number(f.v, 2) + " (n = " + f.n + (typeof f.lo === "number" ? "; with any one point left out " + number(f.lo, 2) + " to " + number(f.hi, 2) : "") + ")");
   const lines = correlated().map((one) => (data.lines.length > 1 ? one.group + ": " : "") + [...new Set([told("Pearson r", one.pearson), told("Spearman rho", one.spearman)])].filter(Boolean).join("; ") + "." + (one.warn ? " ⚠ " + one.warn : ""));
+  const drawn = pointsOf({ t: chosen("against-task"), c: chosen("against-kind"), s: chosen("against-setting"), o: 0 });
+  if (lines.length && new Set(drawn.map((p) => p.n)).size > 1) lines.push("Some bases have more seeds than others: points are over all seeds of each, correlations over those that all have.");
   if (!lines.length) lines.push("No correlation was computed of this score; those of the main scores are in the table.");
   $("against-say").replaceChildren(...lines.map((line) => el("span", {}, clean(line))));
   $("loo-figure").hidden = !correlated().some(leftOut);
@@ -185,7 +187,7 @@ function setUpTradeoffs() {
   const settings = [...new Set(data.tradeoffs.map((p) => p.s))];
   if ($("trade-setting")) fill($("trade-setting"), options(settings));
   onChange(["trade-setting"], () => redraw("trade-plot", "upstream-plot"));
-  const sides = [["trade-plot", "stability", "stability: change of upstream accuracy"], ["upstream-plot", "upstream", "upstream accuracy after fine-tuning"]];
+  const sides = [["trade-plot", "stability", "stability: change of upstream accuracy (points)"], ["upstream-plot", "upstream", "upstream accuracy after fine-tuning"]];
   for (const [id, key, title] of sides) chart(id, () => tradePlot(settings[chosen("trade-setting")], key, title));
 }
 
@@ -194,14 +196,15 @@ function tradePlot(setting, key, title) {
   for (const l of lineIndices) {
     const points = here.filter((p) => p.l === l).sort(byPlace), tint = see(ink(l), 0.5);
     if (!points.length) continue;
-    const show = (p) => (v) => shown(v, p.share);
-    traces.push({ type: "scatter", mode: data.axis.nominal ? "markers+text" : "lines+markers+text", name: plotText(data.lines[l]), x: points.map((p) => p[key].v), y: points.map((p) => p.plasticity.v), marker: marker(l, 10), line: { color: see(ink(l), 0.35), width: 1 },
+    const show = (p) => (v) => shown(v, p.share), scale = key === "stability" ? 100 : 1, points100 = (v) => (v > 0 ? "+" : "") + number(100 * v, 3) + " points";
+    const of = points.map((p) => ({ v: scale * p[key].v, lo: p[key].lo === null ? null : scale * p[key].lo, hi: p[key].hi === null ? null : scale * p[key].hi })), say = key === "stability" ? points100 : percent;
+    traces.push({ type: "scatter", mode: data.axis.nominal ? "markers+text" : "lines+markers+text", name: plotText(data.lines[l]), x: of.map((one) => one.v), y: points.map((p) => p.plasticity.v), marker: marker(l, 10), line: { color: see(ink(l), 0.35), width: 1 },
       text: points.map((p) => beside(p.x)), textposition: "middle right", textfont: { size: 11, color: css("--dim") }, cliponaxis: false,
-      error_x: { ...errors(points.map((p) => p[key]), tint), thickness: 1 }, error_y: { ...errors(points.map((p) => p.plasticity), tint), thickness: 1 }, hoverinfo: "text",
-      hovertext: points.map((p) => whose(p) + "<br>" + key + " " + percent(p[key].v) + between(p[key], percent) + "<br>plasticity " + show(p)(p.plasticity.v) + between(p.plasticity, show(p)) + (p.why ? "<br>" + plotText(p.why) : "")) });
+      error_x: { ...errors(of, tint), thickness: 1 }, error_y: { ...errors(points.map((p) => p.plasticity), tint), thickness: 1 }, hoverinfo: "text",
+      hovertext: points.map((p) => whose(p) + "<br>" + key + " " + say(p[key].v) + between(p[key], say) + "<br>plasticity " + show(p)(p.plasticity.v) + between(p.plasticity, show(p)) + (p.why ? "<br>" + plotText(p.why) : "")) });
   }
   if (!traces.length) return "No base has both numbers in this setting";
   const of = [...new Set(here.map((p) => p.of + (p.lower ? " (lower is better)" : "")))].join("; ");
-  return { traces, layout: { xaxis: { title: { text: title }, tickformat: ".1~%", ...(key === "stability" ? { zeroline: true, zerolinecolor: css("--dim") } : {}) },
+  return { traces, layout: { xaxis: { title: { text: title }, ...(key === "stability" ? { zeroline: true, zerolinecolor: css("--dim") } : { tickformat: ".1~%" }) },
     yaxis: { title: { text: wrapped("plasticity: " + of, 26) }, ...(here.every((p) => p.share) ? { tickformat: ".1~%" } : {}) }, showlegend: data.lines.length > 1 } };
 }
