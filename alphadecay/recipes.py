@@ -152,7 +152,7 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise SpectraError(f"Got {assignment!r}, expected key=value, such as train.lr=0.001.")
-        path = _full_key(recipe, key.strip())
+        path = full_key(recipe, key.strip())
         if path in changes:
             raise SpectraError(f"{path} is set twice: keep one.")
         changes[path] = _value(path, text.strip(), assignment)
@@ -216,7 +216,7 @@ def _whole(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         opened = _open(parent_path, ())
         opened.variant(variant)
         for key, value in opened.variants[variant].items():
-            _assign(parent, _full_key(opened.recipe, key), value)
+            _assign(parent, full_key(opened.recipe, key), value)
     return _merged(parent, raw)
 
 
@@ -255,7 +255,7 @@ def _build(values: Mapping[str, Any], where: str) -> Recipe:
 def _changed(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
     values = fields.plain(recipe)
     for key, value in changes.items():
-        _assign(values, _full_key(recipe, key), value)
+        _assign(values, full_key(recipe, key), value)
     return _build(values, recipe.name)
 
 
@@ -271,8 +271,12 @@ def _assign(values: dict[str, Any], path: str, value: object) -> None:
     target[last] = value
 
 
-def _full_key(recipe: Recipe, key: str) -> str:
-    """The dotted key that `key` means in this recipe."""
+def full_key(recipe: Recipe, key: str) -> str:
+    """The dotted key that `key` means in this recipe.
+
+    Raises:
+        SpectraError: there is no such key, or it could be one of several.
+    """
     present = [name for name in SECTIONS if getattr(recipe, name) is not None]
     known = [f"{section}.{name}" for section in present for name in fields.names_of(SECTIONS[section])]
     known += [*_TEXTS, *(f"model.settings.{name}" for name in recipe.model.settings)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alphadecay import fields, shipped, strict_yaml
-from plasticity import experiment_recipes
+from plasticity import experiment_forms, experiment_keys, experiment_recipes
 from plasticity.experiment_paths import absolute, in_changes
 from plasticity.experiment_sections import (
     Gap,
@@ -105,20 +105,20 @@ def copying(name: str) -> str:
 
 def from_yaml(text: str, where: str, name: str) -> Experiment:
     """An experiment from its text; `where` names it in messages, `name` is taken where the text has none."""
-    values = fields.mapping(strict_yaml.read(text, where), where)
+    values = experiment_forms.whole(strict_yaml.read(text, where), where)
     fields.check_keys(values, fields.names_of(Experiment), where)
     made: dict[str, Any] = {"name": name, **values}
     grids = made.get("pretrain") or []
     grids = grids if isinstance(grids, list) else [grids]
-    made["pretrain"] = tuple(_section(Pretrain, one, f"{where}, pretrain") for one in grids)
+    made["pretrain"] = tuple(_section(Pretrain, one, f"{where}, pretrain", "pretrain") for one in grids)
     for key, kind in (("checkpoints", Given), ("tasks", TaskData)):
         entries = made.get(key) or {}
         if key == "tasks" and isinstance(entries, list):
             check_different("tasks", [str(task) for task in entries])
             entries = {str(task): {} for task in entries}
         made[key] = {
-            label: _section(kind, one or {}, f"{where}, {key}.{label}")
-            for label, one in fields.mapping(entries, f"{where}, {key}").items()
+            label: _section(kind, one or {}, f"{where}, {key}.{label}", key)
+            for label, one in experiment_forms.section(entries, f"{where}, {key}", key).items()
         }
     sections = {
         "finetune": Tune,
@@ -130,7 +130,7 @@ def from_yaml(text: str, where: str, name: str) -> Experiment:
     }
     for key, cls in sections.items():
         if key in made:
-            made[key] = None if made[key] is None else _section(cls, made[key], f"{where}, {key}")
+            made[key] = None if made[key] is None else _section(cls, made[key], f"{where}, {key}", key)
             if made[key] is None and key in {"finetune", "evaluate", "resources"}:
                 made.pop(key)
     hints = {"name": str, "description": str, "source": str, "axis": str, "tasks_dir": str | None}
@@ -138,7 +138,9 @@ def from_yaml(text: str, where: str, name: str) -> Experiment:
         if key in made:
             made[key] = fields.convert(made[key], hint, f"{where}, {key}")
     known = fields.mapping(made.pop("recipes", None) or {}, f"{where}, recipes")
-    return _resolved(Experiment(**made), known, where)
+    read = _resolved(Experiment(**made), known, where)
+    experiment_keys.check(read, where)
+    return read
 
 
 def _resolved(experiment: Experiment, known: Values, where: str) -> Experiment:
@@ -174,5 +176,5 @@ def to_yaml(experiment: Experiment) -> str:
     return strict_yaml.write({key: value for key, value in fields.plain(experiment).items() if value is not None})
 
 
-def _section(cls: type, value: object, where: str) -> Any:
-    return fields.build(cls, fields.mapping(value, where), where)
+def _section(cls: type, value: object, where: str, key: str) -> Any:
+    return fields.build(cls, experiment_forms.section(value, where, key), where)

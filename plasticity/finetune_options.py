@@ -49,7 +49,7 @@ def configure(
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise SpectraError(f"Got {assignment!r}, expected key=value, such as {_meant(words[number:])}.")
-        section, name = place = _where(key.strip())
+        section, name = place = place_of(key.strip())
         if place in seen:
             raise SpectraError(f"{key.strip()} is set twice: keep one.")
         kind = typing.get_type_hints(SECTIONS.get(section, FinetuneConfig)).get(name)
@@ -68,14 +68,18 @@ def _meant(words: Sequence[str]) -> str:
     """What to write for `steps 10`: the key and the word behind it; an example where the first word is no key."""
     key, *rest = words
     try:
-        _where(key)
+        place_of(key)
     except SpectraError:
         return "train.lr=0.001"
     return f"{key}={rest[0]}" if rest and "=" not in rest[0] else f"{key}=VALUE"
 
 
-def _where(key: str) -> tuple[str, str]:
-    """Section (empty: top level) and name."""
+def place_of(key: str) -> tuple[str, str]:
+    """Section (empty: top level) and name of what a key means in fine-tuning.
+
+    Raises:
+        SpectraError: there is no such key, it could be one of several, or it has no effect.
+    """
     known = [("", name) for name in top_names()]
     known += [(section, name) for section, cls in SECTIONS.items() for name in fields.names_of(cls)]
     section, dot, name = key.rpartition(".")
@@ -84,7 +88,7 @@ def _where(key: str) -> tuple[str, str]:
             raise SpectraError(f"Unknown section {section!r} in {key!r}. {fields.nearest(section, SECTIONS)}")
         found = [(section, name)]
     else:
-        found = [place for place in known if place[1] == key]
+        found = [one for one in known if one[1] == key]
     if len(found) > 1:
         raise SpectraError(f"{key!r} could be {' or '.join('.'.join(p) for p in found)}. Write the one you mean.")
     if not found:

@@ -19,6 +19,7 @@ from plasticity import (
     experiment_run,
 )
 from plasticity.experiment_plan import Cell
+from spectra.errors import SpectraError
 from tests.alphadecay.conftest import own_caches  # noqa: F401 -- a fixture for every test here
 
 SMALL = "pretrain: {recipe: tiny, grid: {decay.base: [0.1, 1.0]}}\nspectra: {}\n"
@@ -118,3 +119,27 @@ def test_of_small_models_a_plan_says_that_gpu_time_is_arithmetic_alone(tmp_path:
     said = told("run", file_of(tmp_path, f"{SMALL}resources: {{gpus: 0.5, threads: 2}}\n"), "--dry-run")
     assert "do not fill a GPU" in said and "each cell: CPU threads 2, GPUs 0.5 (resources)" in said
     assert "disk: about" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "mine.yaml is empty: expected an experiment"),
+        ("tasks: toy_arithmetic", r"mine\.yaml, tasks = 'toy_arithmetic': expected a form such as tasks: \[toy_arithmetic\]"),
+        ("checkpoints: {a: b}\nspectra: {}", r"checkpoints\.a = 'b': .* checkpoints: \{a: \{path: FOLDER\}\}"),
+        ("checkpoints: [a, b]\nspectra: {}", r"checkpoints = \['a', 'b'\]: .* checkpoints: \{a: \{path: FOLDER\}\}"),
+        (f"{SMALL}spectra_: 1", "Unknown key 'spectra_'"),
+        ("pretrain: {recipe: tiny}\nspectra: true", r"spectra = True: expected a form such as spectra: \{\}"),
+        (f"{SMALL}finetune: {{seeds: 3}}", r"finetune\.seeds = 3: expected a list, such as seeds: \[1, 2, 3\]"),
+        (f"{SMALL}finetune: {{grid: {{learning_rate: [1]}}}}", r"mine\.yaml, finetune\.grid\.learning_rate: .* mean 'train\.lr'"),
+        (f"{SMALL}finetune: {{set: {{train.lrr: 1}}}}", r"finetune\.set\.train\.lrr: there is no such key\. .* 'train\.lr'"),
+        (f"{SMALL}finetune: {{set: {{qqqq: 1}}}}", r"finetune\.set\.qqqq: there is no such key\. docs/recipes\.md"),
+        ("pretrain: {recipe: tiny, grid: {wd: [1]}}\nspectra: {}", r"pretrain\.grid\.wd: .* mean 'decay\.base'"),
+        ("pretrain: {recipe: tiny, variants: {a: {bs: 1}}}\nspectra: {}", r"variants\.a\.bs: .* mean 'train\.batch_size'"),
+        ("pretrain: {recipe: tiny, set: {seed: 1}}\nspectra: {}", r"pretrain\.set\.seed"),
+        ("pretrain: {recipe: tiny, grid: {train.lr: [1e-4, 0.0001]}}\nspectra: {}", r"grid\.train\.lr: the value 0\.0001 stands"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_file_is_said_by_its_place_with_what_is_expected(text: str, said: str) -> None:
+    with pytest.raises(SpectraError, match=said):
+        experiment.from_yaml(text, "mine.yaml", "mine")
