@@ -10,7 +10,6 @@ import _thread
 import contextlib
 import importlib
 import multiprocessing
-import os
 import pkgutil
 import signal
 import sys
@@ -22,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 from spectra.errors import SpectraError
+from spectra.variables import inherited
 
 Job = TypeVar("Job")
 Say = Callable[[str], None]
@@ -174,15 +174,10 @@ class Crew(Generic[Job]):
         mine, theirs = context.Pipe()
         own = dict.fromkeys(THREADS, str(self._threads))  # read by the libraries when the child loads them
         own |= self._environments[place] if self._environments else {}
-        before = {name: os.environ.get(name) for name in own}
-        os.environ.update(own)
-        try:
+        with inherited(own):
             arguments = (theirs, self._work, self._threads, self._packages)
             process = context.Process(target=_live, args=arguments, daemon=False)  # a job may want processes of its own
             process.start()
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
         theirs.close()
         return _Worker(process=process, pipe=mine, place=place)
 

@@ -64,7 +64,8 @@ class RayCrew:
         self, resources: Resources, out: Path, *, address: str | None, workers: int | None, say: Say, heard: Say
     ) -> None:
         threads = workers * resources.threads if workers is not None else None
-        self._ray, _, self._leave = join(address, threads, say)
+        own = environment(resources)
+        self._ray, here, self._leave = join(address, threads, say, own)
         self._say, self._heard = say, heard
         self._jobs: dict[Any, Job] = {}
         self._read: dict[str, int] = {}
@@ -81,8 +82,10 @@ class RayCrew:
             num_cpus=resources.threads,
             num_gpus=resources.gpus,
             max_retries=RETRIES,
-            runtime_env={"env_vars": environment(resources)},
-        )(_run)  # fmt: skip
+            **(
+                {} if here else {"runtime_env": {"env_vars": own}}
+            ),  # of one begun here they have it, and are begun already
+        )(_run)
         if warning := no_gpus(self._ray.nodes(), resources):
             say(warning)
         say(f"Ray: nodes {len(self._ray.nodes())}, {self._limit} cells at once")

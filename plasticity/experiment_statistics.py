@@ -48,7 +48,8 @@ def comparisons(family: Family, found: Sequence[Scores], *, draws: int = DRAWS) 
         made += [
             _about(family, one) | {
                 "name_a": name, "name_b": control, "x_a": family.x(name), "x_b": family.x(control), "reference_by": by,
-                "reference_why": why_not_by_loss(family, by), "better": "higher" if one.sign > 0 else "lower", **_pair(one, name, control, draws), "holm_p": None,
+                "reference_why": why_not_by_loss(family, by), "better": "higher" if one.sign > 0 else "lower",
+                **_pair(one, name, control, draws), "holm_p": None,
             }
             for name in names if name != control
         ]  # fmt: skip

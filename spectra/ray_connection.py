@@ -13,13 +13,17 @@ import numpy as np
 import spectra
 from spectra.devices import cores
 from spectra.errors import SpectraError, first_line
+from spectra.variables import inherited
 
 _KNOCK_SECONDS = 5.0
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
 
 
 def join(
-    address: str | None, workers: int | None, message: Callable[[str], None] | None = None
+    address: str | None,
+    workers: int | None,
+    message: Callable[[str], None] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[Any, bool, bool]:
     """The module `ray`, connected; whether a local Ray was started here (of `workers` CPUs, or all cores); whether to leave it.
 
@@ -27,6 +31,7 @@ def join(
 
     Args:
         address: of a running cluster; None: `RAY_ADDRESS`, else one on this machine, else a new one; `local`: a new one.
+        environment: variables of the workers of a Ray that is started here; those of a running one have their own.
 
     Raises:
         SpectraError: Ray is not installed, or no cluster answers at the address.
@@ -51,7 +56,8 @@ def join(
                 raise _no_answer(where, error) from error
             if message is not None:
                 message("no Ray cluster here: starting one on this machine")
-    ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **_QUIET)
+    with inherited(environment or {}):
+        ray.init(address="local", num_cpus=workers or cores(), include_dashboard=False, **_QUIET)
     return ray, True, True
 
 

@@ -16,7 +16,7 @@ FOLDERS = {"spectra": "spectra", "alphadecay": "alphadecay", "plasticity": "plas
 
 # Inside spectra: a module may import only modules of a lower level.
 LEVELS = {
-    "errors": 0, "types": 0, "stored": 0, "atomic": 1, "spectrum": 1, "tails": 1, "norms": 1, "ranks": 1, "bulk": 1,
+    "errors": 0, "variables": 0, "types": 0, "stored": 0, "atomic": 1, "spectrum": 1, "tails": 1, "norms": 1, "ranks": 1, "bulk": 1,
     "circuits": 2, "metrics": 2, "profiles": 2, "panel": 3, "null": 4, "null_cache": 5, "options": 6,
     "uncertainty": 7, "naming": 1, "checkpoint": 1, "torch_route": 2, "devices": 1, "serialize": 1, "journal": 2,
     "provenance": 1, "work": 7, "batches": 8, "pipeline": 9, "ray_connection": 2, "ray_engine": 9, "selection": 2,
