@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +56,8 @@ def rank(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the result; an interrupted ranking in it goes on. [default: evaluations/rank-TASK]",
+            help="Folder for the result; an interrupted ranking in it goes on. [default: evaluations/rank-TASK-HASH, by candidates "
+            "and settings]",
             show_default=False,
         ),
     ] = None,
@@ -63,6 +65,7 @@ def rank(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Say which base to fine-tune on a task, from cheap signals: probes, spectra, gap, loss, a short fine-tuning."""
+    from plasticity import rank_folder
     from plasticity.rank import RankConfig
     from plasticity.rank import rank as measure
 
@@ -76,7 +79,7 @@ def rank(
         data=_text(data), tasks_dir=_text(tasks_dir), recipe=recipe, changes=tuple(changes or ()), max_tokens=max_tokens,
         reward_model=reward_model, seed=seed,
     )  # fmt: skip
-    folder = (out if out is not None else Path("evaluations") / f"rank-{task}").expanduser()
+    folder = out.expanduser() if out is not None else rank_folder.default_out(task, dataclasses.asdict(config))
     known = experiment.expanduser() if experiment is not None else None
     done = measure(config, folder, experiment=known, message=None if quiet else _say)
     rank_terminal.print_rank(done, folder)

@@ -113,6 +113,26 @@ def _loaded(source: str, from_scratch: bool, seed: int) -> BaseModel:
     return _made(place, beneath, model, tokenizer, model.config)
 
 
+def check_base(source: str) -> None:
+    """Refuse what `load_base` would, as far as configuration and tokenizer tell: no weights are read.
+
+    Raises:
+        SpectraError: as `load_base`.
+    """
+    from transformers import AutoConfig
+
+    with hub_session():
+        place = _place(source)
+        _tokenizer(place)
+        beneath = place.base()
+        under = place if beneath is None or place.whole else beneath
+        try:
+            config = AutoConfig.from_pretrained(under.where, **under.options)
+        except failures() as error:
+            raise _not_loaded(source, error) from error
+        check_causal(source, config, {"missing_keys": [], "mismatched_keys": []})
+
+
 def load_tokenizer(source: str) -> BaseModel:
     """A checkpoint whose weights are elsewhere (a server): tokenizer and window; raises as `load_base`."""
     from transformers import AutoConfig
@@ -208,10 +228,14 @@ def _model(place: _Place, beneath: _Place | None) -> Any:
             adapters.put_on(model, place.source, place.where, place.revision)
         return model.float()
     except failures() as error:
-        raise SpectraError(
-            f"{place.source} cannot be loaded as a causal language model ({first_line(error).rstrip('.')}). Expected a checkpoint "
-            "folder, a hub id or a GGUF file."
-        ) from error
+        raise _not_loaded(place.source, error) from error
+
+
+def _not_loaded(source: str, error: Exception) -> SpectraError:
+    return SpectraError(
+        f"{source} cannot be loaded as a causal language model ({first_line(error).rstrip('.')}). Expected a checkpoint "
+        "folder, a hub id or a GGUF file."
+    )
 
 
 def _whole(place: _Place) -> Any:

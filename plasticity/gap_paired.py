@@ -39,14 +39,7 @@ def paired(first: Path, second: Path, *, seed: int = 0) -> PairedGap:
     Raises:
         SpectraError: they are of other windows (corpus, files, window or packing), or have none in common.
     """
-    ours, theirs = read_gap(first), read_gap(second)
-    keys = ("fingerprint", "window", "packing", "train", "validation")  # of runs, of files
-    for key in keys:
-        if ours.data.get(key) != theirs.data.get(key):
-            raise SpectraError(
-                f"{first} and {second} are gaps on other windows ({key}: {ours.data.get(key)} and {theirs.data.get(key)}). Only "
-                "gaps on one corpus, or on the same two files, can be paired."
-            )
+    _check_same(first, second)
     a, b = (gap_losses.load(folder / LOSSES) for folder in (first, second))
     train, val = (_lost(a[side], b[side]) for side in ("train", "val"))
     if not train.windows or not val.windows:
@@ -58,6 +51,33 @@ def paired(first: Path, second: Path, *, seed: int = 0) -> PairedGap:
         difference=found.value, se=found.se, ci95=found.ci95, train_windows=train.windows, val_windows=val.windows,
         n_documents=len(train.sums.loss) + len(val.sums.loss),
     )  # fmt: skip
+
+
+def paired_loss(first: Path, second: Path, *, seed: int = 0) -> gap_stats.Estimate:
+    """Validation loss of the second checkpoint minus that of the first, nats a token, on the windows of both, over documents.
+
+    Raises:
+        SpectraError: as `paired`.
+    """
+    _check_same(first, second)
+    val = _lost(*(gap_losses.load(folder / LOSSES)["val"] for folder in (first, second)))
+    if not val.windows:
+        raise SpectraError(
+            f"{first} and {second} have no validation window in common. Measure both with more --windows."
+        )
+    return gap_stats.mean(gap_stats.draws(val.sums, (seed, 0)), val.sums.mean)
+
+
+def _check_same(first: Path, second: Path) -> None:
+    """Raises `SpectraError` where the two are of other windows."""
+    ours, theirs = read_gap(first), read_gap(second)
+    keys = ("fingerprint", "window", "packing", "train", "validation")  # of runs, of files
+    for key in keys:
+        if ours.data.get(key) != theirs.data.get(key):
+            raise SpectraError(
+                f"{first} and {second} are gaps on other windows ({key}: {ours.data.get(key)} and {theirs.data.get(key)}). Only "
+                "gaps on one corpus, or on the same two files, can be paired."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

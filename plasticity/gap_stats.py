@@ -85,19 +85,28 @@ def difference(first: Draws | None, second: Draws | None, value: float) -> Estim
     """Mean loss of `first` minus that of `second`, with interval; `value` is that difference. None: too few units."""
     if first is None or second is None:
         return Estimate(value=value, se=None, ci95=None)
-    se = float(np.hypot(standard_error(first.side), standard_error(second.side)))
-    moved = first.deviation - second.deviation
+    return _interval((first.side, second.side), first.deviation - second.deviation, value)
+
+
+def mean(side: Draws | None, value: float) -> Estimate:
+    """Mean loss of one side, which is `value`, with interval. None: too few units."""
+    return Estimate(value=value, se=None, ci95=None) if side is None else _interval((side.side,), side.deviation, value)
+
+
+def _interval(sides: tuple[Sums, ...], moved: Floats, value: float) -> Estimate:
+    """`moved`: (draws,), deviations of the resamples from `value`."""
+    se = float(np.hypot.reduce([standard_error(side) for side in sides]))
     if se == 0.0 or moved.std() == 0.0:
         return Estimate(value=value, se=se, ci95=None)
-    low, high = np.quantile(moved, (0.025, 0.975)) * _stretch(first.side, second.side, se) / moved.std()
+    low, high = np.quantile(moved, (0.025, 0.975)) * _stretch(sides, se) / moved.std()
     return Estimate(value=value, se=se, ci95=(value + float(low), value + float(high)))
 
 
-def _stretch(first: Sums, second: Sums, se: float) -> float:
+def _stretch(sides: tuple[Sums, ...], se: float) -> float:
     """What the resamples' standard deviation must become: the standard error, wider as Student's t is than the normal."""
     from scipy.stats import norm, t
 
-    shares = ((standard_error(side) ** 4, effective(side) - 1) for side in (first, second))
+    shares = ((standard_error(side) ** 4, effective(side) - 1) for side in sides)
     freedom = se**4 / sum(fourth / degrees for fourth, degrees in shares)
     return se * float(t.ppf(0.975, freedom) / norm.ppf(0.975))
 

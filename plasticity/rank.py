@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from plasticity import experiment_bases, rank_folder, stats
+from plasticity import experiment_bases, rank_check, rank_folder, rank_ties, stats
 from plasticity.experiment_answers import shared
 from plasticity.experiment_data import PRETRAINED, Base, Found, Run, main_score, read
 from plasticity.experiment_families import LOWER_IS_BETTER
@@ -28,7 +28,8 @@ from plasticity.rank_result import (
     signal,
     write,
 )
-from plasticity.rank_signals import Measured, RankConfig, Say, check_task, measure
+from plasticity.rank_signals import Measured, RankConfig, Say, measure
+from plasticity.rank_words import experience
 from plasticity.stats_ranking import Agreement
 from plasticity.stats_resample import DRAWS
 from plasticity.stats_result import Floats
@@ -69,23 +70,26 @@ def rank(config: RankConfig, out: Path, *, experiment: Path | None = None, messa
     """
     began, say = time.perf_counter(), message or (lambda _: None)
     full = measured_in_full(read(experiment), config.task) if experiment is not None else None
-    check_task(config)
+    paths = {model: full.checkpoints.get(model, model) if full is not None else model for model in config.models}
+    rank_check.check(config, list(paths.values()))
     rank_folder.begin(dataclasses.asdict(config), out, say)
     found: dict[str, Measured] = {}
-    for number, model in enumerate(config.models):
-        say(f"candidate {number + 1} of {len(config.models)}: {model}")
-        path = full.checkpoints.get(model, model) if full is not None else model
-        found[model] = measure(path, config, rank_folder.claim(out / f"candidate-{number + 1}", path), say)
+    folders = {model: out / f"candidate-{number}" for number, model in enumerate(config.models, 1)}
+    for number, (model, path) in enumerate(paths.items(), 1):
+        say(f"candidate {number} of {len(paths)}: {model}")
+        found[model] = measure(path, config, rank_folder.claim(folders[model], path), say)
     gains, sign = _gains(found)
     drawn = draw(gains, seed=config.seed) if gains else None
-    signals = _signals(found, sign, config)
+    signals = _signals(found, sign, config, gains, folders)
     combined = combine(signals, drawn)
     short = None
     if gains and drawn is not None:
         steps = {label: one.steps for label, one in found.items()}
-        short = shorten(next(iter(found.values())).score, gains, sign, steps, drawn)
+        tells = any(one.name == SHORT and one.tells for one in signals)
+        short = shorten(next(iter(found.values())).score, gains, sign, steps, drawn, tells=tells)
     agreed: dict[str, Agreement] = {}
     remarks = _remarks(found, compared=full is not None and short is not None)
+    own: dict[str, str] = {}
     if full is not None:
         own = _named(full, config.models)
         agreed = agreements(full, _own(short, sign, combined.mean_rank, own))
@@ -96,11 +100,12 @@ def rank(config: RankConfig, out: Path, *, experiment: Path | None = None, messa
     result = RankResult(
         task=config.task,
         candidates={
-            label: {"tokenizer_sha256": one.tokenizer, "folder": f"candidate-{number}"}
-            for number, (label, one) in enumerate(found.items(), 1)
+            label: {"tokenizer_sha256": one.tokenizer, "folder": folders[label].name, "base": own.get(label)}
+            for label, one in found.items()
         },
         signals=tuple(signals), short=short, combined=combined, agreement=agreed,
-        experiment=str(experiment) if experiment is not None else None, remarks=tuple(remarks),
+        experiment=str(experiment) if experiment is not None else None,
+        experience=experience(agreed["combined"]) if "combined" in agreed else "", remarks=tuple(remarks),
         settings=dataclasses.asdict(config), provenance=_provenance(began),
     )  # fmt: skip
     write(result, out / NAME)
@@ -119,8 +124,19 @@ def _gains(found: Mapping[str, Measured]) -> tuple[dict[str, Floats], int]:
     return (picked, sign) if names else ({}, 1)
 
 
-def _signals(found: Mapping[str, Measured], sign: int, config: RankConfig) -> list[Signal]:
-    """Every signal; of losses and gaps only where tokenizers and validation text are the same."""
+def _signals(
+    found: Mapping[str, Measured],
+    sign: int,
+    config: RankConfig,
+    gains: Mapping[str, Floats] | None = None,
+    folders: Mapping[str, Path] | None = None,
+) -> list[Signal]:
+    """Every signal; of losses and gaps only where tokenizers and validation text are the same.
+
+    Args:
+        gains, folders: what ties are made by: answers after the short fine-tuning, and what was measured of each candidate. Without
+            them any difference counts.
+    """
     tokenizers = {one.tokenizer for one in found.values() if one.tokenizer}
     texts = {str(one.validation) for one in found.values() if one.validation is not None}
     made = []
@@ -133,8 +149,15 @@ def _signals(found: Mapping[str, Measured], sign: int, config: RankConfig) -> li
         values = {label: one.values.get(name) for label, one in found.items()}
         why = {label: one.why[name] for label, one in found.items() if name in one.why}
         if any(value is not None for value in values.values()) or name != SHORT or config.budget:
-            made.append(signal(name, values, why=why, doubt=doubt, sign=sign if name == SHORT else 0))
+            apart = _apart(name, gains, folders)
+            made.append(signal(name, values, why=why, doubt=doubt, sign=sign if name == SHORT else 0, apart=apart))
     return made
+
+
+def _apart(name: str, gains: Mapping[str, Floats] | None, folders: Mapping[str, Path] | None) -> rank_ties.Apart | None:
+    if name == SHORT and gains is not None:
+        return rank_ties.answers(gains) if gains else lambda *_: False  # no question that all answered
+    return rank_ties.measured(name, folders) if folders else None
 
 
 def _remarks(found: Mapping[str, Measured], *, compared: bool) -> list[str]:

@@ -6,6 +6,7 @@ signals once all are there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,12 @@ from spectra.atomic import write_text
 from spectra.errors import SpectraError
 
 ASKED, CHECKPOINT, MEASURED = "asked.json", "checkpoint.json", "measured.json"
+
+
+def default_out(task: str, asked: Mapping[str, Any]) -> Path:
+    """`evaluations/rank-TASK-HASH`, by candidates and settings: the same command goes on there, another has a folder of its own."""
+    address = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    return Path("evaluations") / f"rank-{task}-{address[:8]}"
 
 
 def begin(asked: Mapping[str, Any], out: Path, say: Callable[[str], None]) -> None:
@@ -33,8 +40,8 @@ def begin(asked: Mapping[str, Any], out: Path, say: Callable[[str], None]) -> No
         changed = differences(_read(out / ASKED), asked)
         if changed:
             raise SpectraError(
-                f"{out} holds a ranking that was begun with other settings: {'; '.join(changed)}. Leave them as they were, or name "
-                "another folder with --out."
+                f"{out} holds a ranking that was begun with other settings: {'; '.join(changed)}. Leave them as they were, name "
+                "another folder with --out, or delete this one where it is not needed."
             )
         say(f"going on with the ranking in {out}")
         return

@@ -17,6 +17,7 @@ from spectra.errors import SpectraError
 
 if TYPE_CHECKING:
     from plasticity.experiment_answers import Table
+    from plasticity.finetune_config import FinetuneConfig
 
 Say = Callable[[str], None]
 TUNED, SCORES = "tuned", "scores"
@@ -181,15 +182,10 @@ def _short(model: str, config: RankConfig, out: Path, made: Measured, say: Say) 
     from plasticity.evaluate import evaluate
     from plasticity.evaluate_config import EvaluateConfig
     from plasticity.finetune import finetune
-    from plasticity.finetune_options import configure
     from plasticity.tasks.registry import get
 
     task = get(config.task, Path(config.tasks_dir) if config.tasks_dir else None)
-    given = {"task": config.task, "model": model, "data": config.data, "tasks_dir": config.tasks_dir}
-    words = config.changes if any(word.startswith(("train.seed=", "seed=")) for word in config.changes) else (
-        *config.changes, f"train.seed={config.seed}",
-    )  # fmt: skip
-    whole = configure(given, words, task.training, config.recipe)
+    whole = tuning(model, config, task)
     done = finetune(
         shortened(whole, config.budget), out / TUNED, resume=runs.holds_run(out / TUNED), message=say, least=1
     )
@@ -202,6 +198,21 @@ def _short(model: str, config: RankConfig, out: Path, made: Measured, say: Say) 
     made.table = _table(out, made)
     made.values[SHORT] = result.scores[made.score].value
     made.tokenizer = result.checkpoint.get("tokenizer_sha256") or made.tokenizer
+
+
+def tuning(model: str, config: RankConfig, task: Any) -> FinetuneConfig:
+    """A candidate's fine-tuning in full, of which it gets a share.
+
+    Raises:
+        SpectraError: a recipe, a key or a value that there is not.
+    """
+    from plasticity.finetune_options import configure
+
+    given = {"task": config.task, "model": model, "data": config.data, "tasks_dir": config.tasks_dir}
+    words = config.changes if any(word.startswith(("train.seed=", "seed=")) for word in config.changes) else (
+        *config.changes, f"train.seed={config.seed}",
+    )  # fmt: skip
+    return configure(given, words, task.training, config.recipe)
 
 
 def _table(out: Path, made: Measured) -> Table | None:
