@@ -56,7 +56,7 @@ def _share(value: float) -> str:
 
 def _certainty(one: Entry, share: float) -> str:
     sure = "" if share >= SURE else "Which is best is not settled."
-    alone = f"One seed of {one['seeds_of']}: what another would change is not known." if one["n_seeds"] == 1 else ""
+    alone = "One seed: what another would change is not known." if one["n_seeds"] == 1 else ""
     return " ".join(filter(None, (sure, alone)))
 
 

@@ -644,6 +644,6 @@ def test_the_page_begins_with_the_base_that_is_ahead(tmp_path: Path) -> None:
             point["value"] = 0.99
     (told,) = leader(summary, "weight decay")
     assert "best in over 99% of draws of questions" in told and "not settled" not in told
-    assert "One seed of pretraining: what another would change is not known." in told
+    assert "One seed: what another would change is not known." in told
     assert "Other scores disagree: by pass@16 it is weight decay 0.1 (99.0%)" in told
     assert leader(summary | {"statistics": {}}, "weight decay") == []
