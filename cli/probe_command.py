@@ -103,8 +103,18 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    """`3` -> 0, 1, 2; `4,5,6` -> these."""
+    """`3` -> 0, 1, 2; `4,5,6` -> these.
+
+    Raises:
+        SpectraError: no seed is asked for, or it is no whole number.
+    """
+    from spectra.errors import SpectraError
+
     found = common.integers(text.rstrip(","), "--seeds")
+    if len(found) == 1 and "," not in text and found[0] < 1:
+        raise SpectraError(
+            f"--seeds {text}: expected how many, at least 1, or which, such as 4,5,6 (the seed 0 alone: 0,)."
+        )
     return tuple(range(found[0])) if len(found) == 1 and "," not in text else tuple(found)
 
 

@@ -13,7 +13,9 @@ from . import common
 @common.guarded
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an experiment: --out of plasticity run.")],
-    html: Annotated[Path, typer.Option(help="Write the page to this file.")],
+    html: Annotated[
+        Path | None, typer.Option(help="Write the page to this file. [default: DIR/report.html]", show_default=False)
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Turn an experiment, finished or not, into one self-contained HTML page; no model is run."""
@@ -23,7 +25,8 @@ def report(
     from spectra.atomic import check_writable
     from spectra.errors import SpectraError
 
-    folder, html = folder.expanduser(), html.expanduser()
+    folder = folder.expanduser()
+    html = folder / "report.html" if html is None else html.expanduser()
     if not folder.is_dir():
         raise SpectraError(f"{folder} is not a folder. Name the folder that plasticity run --out made.")
     if html.exists() and html.suffix != ".html" and html.resolve().is_relative_to(folder.resolve()):

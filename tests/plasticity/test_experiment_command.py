@@ -143,3 +143,19 @@ def test_of_small_models_a_plan_says_that_gpu_time_is_arithmetic_alone(tmp_path:
 def test_what_is_wrong_in_a_file_is_said_by_its_place_with_what_is_expected(text: str, said: str) -> None:
     with pytest.raises(SpectraError, match=said):
         experiment.from_yaml(text, "mine.yaml", "mine")
+
+
+def test_a_report_has_a_place_of_its_own_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr("plasticity.report.summary_file.is_stale", lambda _: False)
+    monkeypatch.setattr("plasticity.report.write_html", lambda _, html: written.append(html))
+    assert call("report", tmp_path).exit_code == 0
+    assert call("report", tmp_path, "--html", tmp_path / "other.html").exit_code == 0
+    assert written == [tmp_path / "report.html", tmp_path / "other.html"]
+
+
+def test_probes_need_a_seed_and_help_names_the_model_that_they_take() -> None:
+    found = call("probe", "--model", "org/base", "--seeds", "0")
+    assert found.exit_code == 2 and "--seeds 0: expected how many, at least 1, or which, such as 4,5,6" in found.output
+    assert "[default: HuggingFaceTB/SmolLM2-135M]" in told("probe", "--help")
+    assert "[default: DIR/report.html]" in told("report", "--help"), "markup would swallow brackets"
