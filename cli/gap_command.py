@@ -25,7 +25,7 @@ def gap(
     val: Annotated[Path | None, typer.Option(help="A file that it was not trained on, packed alike.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the result. [default: evaluations/CHECKPOINT/gap]", show_default=False),
+        typer.Option(help="Folder of the result. \\[default: evaluations/CHECKPOINT/gap]", show_default=False),
     ] = None,
     against: Annotated[
         Path | None,
@@ -40,14 +40,14 @@ def gap(
     window: Annotated[
         int | None,
         typer.Option(
-            help="With files: tokens a window. [default: the run's, else 1024 or what the model was made for]",
+            help="With files: tokens a window. \\[default: the run's, else 1024 or what the model was made for]",
             show_default=False,
         ),
     ] = None,
     packing: Annotated[
         str | None,
         typer.Option(
-            help="With files: pack, or document (one a window). [default: the run's, else pack]", show_default=False
+            help="With files: pack, or document (one a window). \\[default: the run's, else pack]", show_default=False
         ),
     ] = None,
     text_field: Annotated[str, typer.Option(help="With files: the column with the text.")] = "text",
@@ -55,7 +55,7 @@ def gap(
         str, typer.Option(help="With .txt files, what a document is: line, paragraph or file.")
     ] = "paragraph",
     batch_size: Annotated[
-        int | None, typer.Option(help="Windows at once. [default: up to 64, by memory]", show_default=False)
+        int | None, typer.Option(help="Windows at once. \\[default: up to 64, by memory]", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[

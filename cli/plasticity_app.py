@@ -19,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its markup swallows what stands in brackets: [default: ...]
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -211,7 +210,8 @@ def finetune(
         typer.Option(help="table6 (1B and under), table6_4b, or a YAML file of yours; the task's settings go over it."),
     ] = "table6",
     model: Annotated[
-        str | None, typer.Option(help="Base checkpoint: folder, hub id or .gguf. [default: HuggingFaceTB/SmolLM2-135M]")
+        str | None,
+        typer.Option(help="Base checkpoint: folder, hub id or .gguf. \\[default: HuggingFaceTB/SmolLM2-135M]"),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The task's rows: .jsonl, .json, .parquet, or a folder.")] = None,
     tasks_dir: Annotated[Path | None, typer.Option(help="Folder of your own tasks, a .py file each.")] = None,
@@ -257,11 +257,11 @@ def finetune(
 def evaluate(
     task: Annotated[str, typer.Option(help="What is asked: a task (see plasticity tasks), or lm-eval:NAME.")],
     model: Annotated[
-        str | None, typer.Option(help="Checkpoint: folder, hub id or .gguf. [default: HuggingFaceTB/SmolLM2-135M]")
+        str | None, typer.Option(help="Checkpoint: folder, hub id or .gguf. \\[default: HuggingFaceTB/SmolLM2-135M]")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The test rows: .jsonl, .json, .parquet, or a folder.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the result. [default: evaluations/MODEL/TASK]", show_default=False)
+        Path | None, typer.Option(help="Folder of the result. \\[default: evaluations/MODEL/TASK]", show_default=False)
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the evaluation in --out: what is there is not generated again.")
@@ -269,18 +269,18 @@ def evaluate(
     samples: Annotated[
         int | None,
         typer.Option(
-            help="Responses a question at --temperature, beside the greedy one. [default: 16, or 0 where no score of the task "
+            help="Responses a question at --temperature, beside the greedy one. \\[default: 16, or 0 where no score of the task "
             "needs them]",
             show_default=False,
         ),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="Of the samples; all tokens may be drawn (top_p 1, no top_k). [default: 1]"),
+        typer.Option(help="Of the samples; all tokens may be drawn (top_p 1, no top_k). \\[default: 1]"),
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a response. [default: 1024]")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a response. \\[default: 1024]")] = None,
     window: Annotated[
-        int | None, typer.Option(help="Most tokens of prompt and response. [default: what the model was made for]")
+        int | None, typer.Option(help="Most tokens of prompt and response. \\[default: what the model was made for]")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Questions at most: a random sample, always the same (cloze: the first).")
@@ -296,12 +296,12 @@ def evaluate(
         str | None, typer.Option(help="How it reads: chat, human_assistant, or text with {question} and {response}.")
     ] = None,
     reward_logit: Annotated[
-        int | None, typer.Option(help="Which of its outputs is the reward, from 0. [default: as its kind has it]")
+        int | None, typer.Option(help="Which of its outputs is the reward, from 0. \\[default: as its kind has it]")
     ] = None,
     engine: Annotated[str, typer.Option(help="hf: in this process; server: an OpenAI-compatible server.")] = "hf",
     base_url: Annotated[str | None, typer.Option(help="The server, such as http://localhost:8000.")] = None,
     served_model: Annotated[
-        str | None, typer.Option(help="Its name at the server. [default: the only one it lists]", show_default=False)
+        str | None, typer.Option(help="Its name at the server. \\[default: the only one it lists]", show_default=False)
     ] = None,
     send: Annotated[str, typer.Option(help="What a server is sent: text, or ids (vLLM, llama.cpp).")] = "text",
     concurrency: Annotated[int, typer.Option(help="Questions at once at a server.")] = 16,

@@ -14,11 +14,11 @@ from . import common
 @common.guarded
 def probe(
     model: Annotated[
-        str | None, typer.Option(help="Checkpoint: folder, hub id or .gguf. [default: HuggingFaceTB/SmolLM2-135M]")
+        str | None, typer.Option(help="Checkpoint: folder, hub id or .gguf. \\[default: HuggingFaceTB/SmolLM2-135M]")
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="sst2, ag_news, corpus_kinds (no network); several with commas. [default: sst2,ag_news]"),
+        typer.Option(help="sst2, ag_news, corpus_kinds (no network); several with commas. \\[default: sst2,ag_news]"),
     ] = None,
     data: Annotated[
         Path | None,
@@ -27,8 +27,8 @@ def probe(
             "folder that has one named after each."
         ),
     ] = None,
-    text_field: Annotated[str | None, typer.Option(help="Column of the texts in --data. [default: text]")] = None,
-    label_field: Annotated[str | None, typer.Option(help="Column of the labels in --data. [default: label]")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Column of the texts in --data. \\[default: text]")] = None,
+    label_field: Annotated[str | None, typer.Option(help="Column of the labels in --data. \\[default: label]")] = None,
     seeds: Annotated[
         str, typer.Option(help="How many, or which (4,5,6): each draws its training texts and validation split.")
     ] = "3",
@@ -39,10 +39,10 @@ def probe(
         str, typer.Option(help="Inverse regularisation strengths; the best in validation is taken.")
     ] = "0.0001,0.001,0.01,0.1,1,10",
     out: Annotated[
-        Path | None, typer.Option(help="Folder of probe.json. [default: probes/MODEL/TASKS]", show_default=False)
+        Path | None, typer.Option(help="Folder of probe.json. \\[default: probes/MODEL/TASKS]", show_default=False)
     ] = None,
     window: Annotated[
-        int | None, typer.Option(help="Most tokens of a text, its last ones. [default: what the model was made for]")
+        int | None, typer.Option(help="Most tokens of a text, its last ones. \\[default: what the model was made for]")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Most texts at once.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
@@ -55,7 +55,9 @@ def probe(
     init_seed: Annotated[int, typer.Option(help="Of the random weights of --from-scratch.")] = 0,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Folder of embeddings, used again by later probes. [default: probes beside the token cache]"),
+        typer.Option(
+            help="Folder of embeddings, used again by later probes. \\[default: probes beside the token cache]"
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,

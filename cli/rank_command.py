@@ -32,7 +32,7 @@ def rank(
     probe: Annotated[
         list[str] | None,
         typer.Option(
-            help="A probe task; may be given several times; none: no probes. [default: corpus_kinds]",
+            help="A probe task; may be given several times; none: no probes. \\[default: corpus_kinds]",
             show_default=False,
         ),
     ] = None,
@@ -56,8 +56,8 @@ def rank(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the result; an interrupted ranking in it goes on. [default: evaluations/rank-TASK-HASH, by candidates "
-            "and settings]",
+            help="Folder for the result; an interrupted ranking in it goes on. \\[default: evaluations/rank-TASK-HASH, by "
+            "candidates and settings]",
             show_default=False,
         ),
     ] = None,

@@ -14,7 +14,7 @@ from . import common
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an experiment: --out of plasticity run.")],
     html: Annotated[
-        Path | None, typer.Option(help="Write the page to this file. [default: DIR/report.html]", show_default=False)
+        Path | None, typer.Option(help="Write the page to this file. \\[default: DIR/report.html]", show_default=False)
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:

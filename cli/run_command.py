@@ -46,14 +46,14 @@ def run(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(help="Cells at once. [default: 1; on a cluster all it has room for]", show_default=False),
+        typer.Option(help="Cells at once. \\[default: 1; on a cluster all it has room for]", show_default=False),
     ] = None,
     engine: Annotated[
         str, typer.Option(help="local: processes here; ray: a cluster that shares the folder.")
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(help="Of the Ray cluster. [default: RAY_ADDRESS, or one on this machine]", show_default=False),
+        typer.Option(help="Of the Ray cluster. \\[default: RAY_ADDRESS, or one on this machine]", show_default=False),
     ] = None,
     index: Annotated[
         int | None,

@@ -64,7 +64,7 @@ def analyze(
         str, typer.Option(help="local (threads here) or ray (tasks on a Ray cluster; started here if there is none).")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster. [default: RAY_ADDRESS, this machine's, or a new one]")
+        str | None, typer.Option(help="Of the Ray cluster. \\[default: RAY_ADDRESS, this machine's, or a new one]")
     ] = None,
     fit: Annotated[
         str, typer.Option(help="Power-law fits, comma-separated: hill, gof, fix-finger.")
@@ -235,12 +235,12 @@ def track(
     keep: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that keeps the analyses, so that none is made twice. [default: beside --out, named after it]"
+            help="Folder that keeps the analyses, so that none is made twice. \\[default: beside --out, named after it]"
         ),
     ] = None,
     layers: Annotated[
         str | None,
-        typer.Option(help="Layers whose circuits are shown, comma-separated. [default: first, middle, last]"),
+        typer.Option(help="Layers whose circuits are shown, comma-separated. \\[default: first, middle, last]"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Matrices at a time on the CPU; 0: all cores.")] = 0,
@@ -281,7 +281,7 @@ def plot(
     out: Annotated[Path, typer.Option(help="Folder for the figures.")],
     format: Annotated[str, typer.Option(help="pdf, svg or png.")] = "pdf",
     matrix: Annotated[
-        list[str] | None, typer.Option(help="Draw the ESD of this matrix (repeatable). [default: one of each role]")
+        list[str] | None, typer.Option(help="Draw the ESD of this matrix (repeatable). \\[default: one of each role]")
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:

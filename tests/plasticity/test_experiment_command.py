@@ -154,7 +154,8 @@ def test_a_report_has_a_place_of_its_own_where_none_is_named(tmp_path: Path, mon
     assert written == [tmp_path / "report.html", tmp_path / "other.html"]
 
 
-def test_probes_need_a_seed_and_help_names_the_model_that_they_take() -> None:
+def test_probes_need_a_seed_and_help_names_the_model_that_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
     found = call("probe", "--model", "org/base", "--seeds", "0")
     assert found.exit_code == 2 and "--seeds 0: expected how many, at least 1, or which, such as 4,5,6" in found.output
     assert "[default: HuggingFaceTB/SmolLM2-135M]" in told("probe", "--help")
