@@ -96,10 +96,7 @@ def _run(job: Job, where: Path, say: Say, given_up: GivenUp | None) -> dict[str,
     if known is not None and known["status"] == "failed" and given_up is not None and given_up(known):
         return known
     if known is None or known["status"] != "done":
-        started, run_by = (
-            time.perf_counter(),
-            code(),
-        )  # as noted when it was imported; else as it is now, not after hours
+        started, run_by = time.perf_counter(), code()  # as noted when imported; else as it is now, not after hours
         result = _KINDS[job.cell.kind](job, where, say)
         known = about(job.cell) | {
             "status": "done",

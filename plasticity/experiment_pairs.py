@@ -10,7 +10,7 @@ from typing import Any
 from plasticity import stats
 from plasticity.experiment_data import Found
 from plasticity.experiment_families import Family, Measures, Scores, Tokenizers, family_of
-from plasticity.experiment_places import GIVEN, Place
+from plasticity.experiment_places import GIVEN, Place, whole_name
 from plasticity.experiment_statistics import reference, why_not_by_loss
 from plasticity.stats_resample import DRAWS
 
@@ -83,5 +83,4 @@ def _name(place: Place, labels: Sequence[str], axis: str) -> str:
     """A base's own name; of seeds together what they share."""
     if place.group == GIVEN and len(labels) == 1:
         return labels[0]
-    told = dict(place.axes) if place.x is None else {axis: place.x, **place.axes}
-    return " ".join([place.group, *(f"{key}={value}" for key, value in told.items())])
+    return whole_name(place.group, place.x, place.axes, axis)

@@ -95,6 +95,12 @@ def places(bases: Mapping[str, Values], axis: str, variants: Mapping[str, Values
     }
 
 
+def whole_name(group: str, x: Any, axes: Values, axis: str) -> str:
+    """A place in words that tell it from those of all lines: `tiny decay.base=0.1 decay.policy=uniform`."""
+    known = dict(axes) if x is None else {axis: x, **axes}
+    return " ".join([group, *(f"{key}={value}" for key, value in known.items())])
+
+
 def order(place: Place) -> tuple[int, float, str]:
     """For sorting by x: numbers first, ascending."""
     return (0, float(place.x), place.name) if is_number(place.x) else (1, 0.0, place.name)

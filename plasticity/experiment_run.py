@@ -160,7 +160,7 @@ def needed(cells: Sequence[Cell], index: int) -> list[Cell]:
     return [*(one for one in cells if one.key == cells[index].needs), cells[index]]
 
 
-def run(  # noqa: PLR0913
+def run(  # noqa: PLR0913 -- flat: one argument an option of the command
     experiment: Experiment,
     cells: Sequence[Cell],
     out: Path,

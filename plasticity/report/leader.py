@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plasticity.experiment_pairs import ALL
+from plasticity.experiment_places import whole_name
 from plasticity.report.frame import is_control
 from plasticity.report.names import MEAN, amount, is_lower, place_label, task_name
 from plasticity.report.values import setting_label
@@ -62,7 +63,7 @@ def _certainty(one: Entry, share: float) -> str:
 
 def _others(summary: Summary, one: Entry, best: Sequence[str], axis: str) -> str:
     """Other scores of the task by which another base is ahead; empty where all agree."""
-    names = _names(summary, one)
+    names, setting = _names(summary, one), _setting(summary, one)
     found: dict[str, dict[str, float]] = {}
     for point in summary["points"]:
         if (
@@ -72,7 +73,7 @@ def _others(summary: Summary, one: Entry, best: Sequence[str], axis: str) -> str
             or point["value"] is None
         ):
             continue
-        if setting_label(point.get("setting")) == _setting(summary, one):
+        if setting_label(point.get("setting")) == setting:
             found.setdefault(str(point["score"]), {})[names(point)] = float(point["value"])
     said = []
     for score, values in found.items():
@@ -96,8 +97,7 @@ def _names(summary: Summary, one: Entry) -> Any:
     def whole(point: Entry) -> str:
         if one["group"] != ALL:
             return str(point["name"])
-        told = dict(point["axes"]) if point["x"] is None else {axis: point["x"], **point["axes"]}
-        return " ".join([str(point["group"]), *(f"{key}={value}" for key, value in told.items())])
+        return whole_name(str(point["group"]), point["x"], point["axes"], axis)
 
     return lambda point: next(
         (name for name in (whole(point), *map(str, point.get("bases", ()))) if name in one["means"]), whole(point)

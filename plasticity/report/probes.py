@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from plasticity.experiment_places import whole_name
+
 KEY = "probe best of test"
 Summary = Mapping[str, Any]
 Entry = Mapping[str, Any]
@@ -78,8 +80,7 @@ def _by_place(summary: Summary, bases: Sequence[Entry]) -> dict[tuple[str, str],
         found = [number[label] for label in one.get("bases", ()) if label in number]
         if not found or one.get("start") == "scratch":
             continue
-        told = dict(one["axes"]) if one["x"] is None else {axis: one["x"], **one["axes"]}
-        whole = " ".join([str(one["group"]), *(f"{key}={value}" for key, value in told.items())])
+        whole = whole_name(str(one["group"]), one["x"], one["axes"], axis)
         names = [(str(family), str(one["name"])) for family in one["families"]]
         for name in (*names, ("", whole), *(("", str(label)) for label in one["bases"] if len(one["bases"]) == 1)):
             made.setdefault(name, sum(found) / len(found))
